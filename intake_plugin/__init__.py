@@ -1,0 +1,1 @@
+"""Intake, screening, consent and booking for skin clinics, mounted in any Flask site."""

@@ -1,0 +1,1 @@
+"""From appointments to iCalendar octets. Pure."""

@@ -1,0 +1,1 @@
+"""What a clinic decides about a patient: protocol, screening, course, numbing, care. Pure."""

@@ -1,0 +1,478 @@
+"""The clinical content of one treatment, as data.
+
+A protocol is written in TOML (`intake_plugin/protocols/<id>.toml`) with one file of words per
+language beside it (`<id>.<language>.toml`). Nothing here knows a number of days, a product or a
+question: those stand in the files, each with its source. Identifiers are shared by all kinds of
+question and derived value, so that a condition can name any of them.
+"""
+
+from __future__ import annotations
+
+import calendar
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Literal
+
+BIRTH_DATE = "birth_date"
+"""The link id of the date of birth, asked on the page "About you" in every protocol."""
+
+
+class Outcome(StrEnum):
+    """What screening says of a case, most serious first."""
+
+    STOP = "stop"
+    REVIEW = "review"
+    DEFER = "defer"
+    ADVISE = "advise"
+    CLEAR = "clear"
+
+    @property
+    def rank(self) -> int:
+        """Position in the order of precedence; 0 is the most serious."""
+        return list(Outcome).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A wait in calendar months and days (an ISO 8601 duration without a time part)."""
+
+    months: int = 0
+    days: int = 0
+
+    def after(self, date: dt.date) -> dt.date:
+        """Return the date this wait after `date`; months clamp to the end of the month."""
+        return _shift(date, self.months) + dt.timedelta(days=self.days)
+
+    def before(self, date: dt.date) -> dt.date:
+        """Return the date this wait before `date`; months clamp to the end of the month."""
+        return _shift(date, -self.months) - dt.timedelta(days=self.days)
+
+    def __str__(self) -> str:
+        months = f"{self.months}M" if self.months else ""
+        days = f"{self.days}D" if self.days or not self.months else ""
+        return f"P{months}{days}"
+
+
+def _shift(date: dt.date, months: int) -> dt.date:
+    year, month = divmod(date.year * 12 + date.month - 1 + months, 12)
+    last = calendar.monthrange(year, month + 1)[1]
+    return date.replace(year=year, month=month + 1, day=min(date.day, last))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a fact comes from: a code of the protocol's `references` and an evidence grade."""
+
+    ref: str
+    grade: Literal["A", "A-", "B", "C", "G"]
+
+
+# Conditions ------------------------------------------------------------------------------------
+
+Operator = Literal["exists", "=", "!=", ">", "<", ">=", "<="]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compare:
+    """FHIR's `enableWhen`: an answer (or derived value) compared with a constant.
+
+    `=` and `!=` on a question with several choices mean "contains" and "does not contain".
+    """
+
+    question: str
+    operator: Operator = "="
+    answer: str | int | bool = "yes"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Within:
+    """True while less than the named wait has passed since the date answered."""
+
+    question: str
+    within: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class All:
+    """True when every part is true (an empty `all` is always true)."""
+
+    all: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnyOf:
+    """True when at least one part is true."""
+
+    any: tuple[Condition, ...]
+
+
+Condition = Compare | Within | All | AnyOf
+
+
+# Questions -------------------------------------------------------------------------------------
+
+QuestionType = Literal["yes-no", "choice", "choices", "date", "text", "number"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One answer that can be chosen."""
+
+    id: str
+    score: int | None = None
+    exclusive: bool = False
+    """"None of these": cannot be chosen together with another option."""
+    enable_when: Condition | None = None
+    optional: bool = False
+    """Shown only where the clinic's profile lists it under `offers`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One question; follow-ups carry `enable_when` and appear on a later page, never in place."""
+
+    link_id: str
+    type: QuestionType
+    enable_when: Condition | None = None
+    required: bool = True
+    unsure: bool = False
+    """Offers "I'm not sure", which screening treats as unanswered."""
+    precision: Literal["day", "month"] = "day"
+    """`month` also takes "about March 2026"; screening then counts from the end of that month."""
+    tense: Literal["past", "future", "any"] = "past"
+    options: tuple[Option, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+    max_length: int | None = None
+    optional_rule: str | None = None
+    """The question is asked only while the clinic has this rule switched on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A titled group of questions. Its follow-ups make up further pages of the same section."""
+
+    id: str
+    questions: tuple[Question, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """A value of a score: `value` for every total up to and including `up_to`."""
+
+    value: int
+    up_to: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Derived:
+    """A value worked out from answers: completed years since a date, or a banded score."""
+
+    id: str
+    kind: Literal["age", "score"]
+    questions: tuple[str, ...]
+    bands: tuple[Band, ...] = ()
+    sources: tuple[Source, ...] = ()
+
+
+# Rules -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One screening rule. It fires when `when` is true; a `defer` also needs its wait to be running.
+
+    A rule whose condition cannot be decided (an answer is missing or "not sure") becomes a review.
+    """
+
+    id: str
+    outcome: Outcome
+    when: Condition
+    since: str | None = None
+    """The date question that a dated deferral counts from."""
+    wait: str | None = None
+    """The id in `waits` of a dated deferral."""
+    until_healed: bool = False
+    """The rule has no date: the clinic asks again when it has passed."""
+    override: bool = False
+    """A clinician may decide otherwise although the outcome is `stop`."""
+    excludes: bool = False
+    """Only the part named is left out of the treatment; the rest goes on."""
+    scope: Literal["all", "area", "face", "scar", "site", "numbing", "prp", "rf"] = "all"
+    active: bool = True
+    """False: off unless the clinic's profile switches it on."""
+    sources: tuple[Source, ...] = ()
+
+
+# Course ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Least, usual and greatest number of sessions."""
+
+    min: int
+    usual: int
+    max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """Least, usual and greatest wait between two sessions of a course."""
+
+    min: Wait
+    usual: Wait
+    max: Wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """The recommended sessions for one concern; `id` is the option of `course_question`."""
+
+    id: str
+    sessions: Spread
+    interval: Interval
+    clinician_gap_min: Wait | None = None
+    """A shorter interval that only a clinician may choose."""
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CourseLimits:
+    """What holds for every course of the protocol."""
+
+    gap_min: Wait
+    leeway: Wait
+    """How far a session may fall after `interval.max` so that a closure does not undo a course."""
+    restart_after: Wait
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Area:
+    """A part of the body; `id` is the option of `area_question`."""
+
+    id: str
+    cm2: int
+    """Estimated size, square centimetres, for the numbing products' limits."""
+    treatment: dt.timedelta
+    """How long the treatment itself takes."""
+    sources: tuple[Source, ...] = ()
+
+
+# Numbing ---------------------------------------------------------------------------------------
+
+Effect = Literal["ok", "review", "block"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumbingProduct:
+    """A numbing cream with its limits; times are contact on the skin before the treatment."""
+
+    id: str
+    classes: tuple[str, ...]
+    contact_min: dt.timedelta
+    contact_max: dt.timedelta
+    home: bool = False
+    """May be put on at home where the clinic allows it and a clinician approved the case."""
+    occlusion: Literal["none", "optional", "required", "avoid"] = "none"
+    area_max_cm2: int | None = None
+    age_min: int | None = None
+    prescription: bool = False
+    physician_on_site: bool = False
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caution:
+    """A row of the contraindication matrix: what a condition means for each product."""
+
+    id: str
+    when: Condition
+    effects: Mapping[str, Effect]
+    contact_max: Mapping[str, dt.timedelta] = field(default_factory=dict)
+    """A shorter limit for some products while the condition holds."""
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbing:
+    """Every product of the protocol and what rules it out."""
+
+    products: tuple[NumbingProduct, ...] = ()
+    cautions: tuple[Caution, ...] = ()
+    none_allowed: Literal["review", "without"] = "review"
+    """What happens when no product is allowed: a clinician looks, or the session goes without."""
+    sources: tuple[Source, ...] = ()
+
+
+# Day, care, consent ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """The day of a session relative to the start of the treatment."""
+
+    arrive_before_numbing: dt.timedelta
+    """Arrival before the cream goes on at the clinic."""
+    arrive_without_numbing: dt.timedelta
+    """Arrival before the treatment when no cream goes on at the clinic."""
+    aftercare: dt.timedelta
+    """Time in the room after the treatment."""
+    quiet_after: Wait
+    """Days to keep free of events after a session."""
+    steps: tuple[TimelineStep, ...] = ()
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineStep:
+    """One step of the day, in order; its words stand in the language file."""
+
+    id: str
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CareStep:
+    """Something to do or avoid before or after each session, or a warning sign.
+
+    `starts` and `ends` count away from the session: before its start for `before`, after its end
+    for `after`. `ends = None` on a `before` step means up to the session.
+    """
+
+    id: str
+    phase: Literal["before", "after", "call", "urgent"]
+    starts: Wait | dt.timedelta = Wait()
+    ends: Wait | dt.timedelta | None = None
+    when: Condition | None = None
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentElement:
+    """One headed part of a consent document."""
+
+    id: str
+    when: Condition | None = None
+    sources: tuple[Source, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentDocument:
+    """A versioned text that a patient signs, or may decline where it is not required."""
+
+    id: str
+    version: str
+    required: bool = True
+    needs_numbing: bool = False
+    """Shown only when a numbing product is planned."""
+    when: Condition | None = None
+    elements: tuple[ConsentElement, ...]
+
+
+# Words -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionText:
+    """A question in one language; `missing` is the error when it was left empty."""
+
+    text: str
+    missing: str = ""
+    hint: str = ""
+    short: str = ""
+    """How the check-your-answers page names the question; `text` if empty."""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleText:
+    """Why a rule fired and what the patient can do now."""
+
+    reason: str
+    next: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductText:
+    """A numbing product in one language."""
+
+    name: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElementText:
+    """A headed part of a consent document; paragraphs are parted by an empty line."""
+
+    heading: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentText:
+    """A consent document in one language. `{clinic}`, `{product}`, `{contact}` and the like are filled in."""
+
+    title: str
+    statement: str
+    """The sentence beside the signature: what signing means."""
+    elements: Mapping[str, ElementText]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """Every word of a protocol in one language, by id."""
+
+    title: str
+    summary: str
+    sections: Mapping[str, str]
+    questions: Mapping[str, QuestionText]
+    rules: Mapping[str, RuleText]
+    derived: Mapping[str, str] = field(default_factory=dict)
+    products: Mapping[str, ProductText] = field(default_factory=dict)
+    cautions: Mapping[str, str] = field(default_factory=dict)
+    timeline: Mapping[str, str] = field(default_factory=dict)
+    care: Mapping[str, str] = field(default_factory=dict)
+    consent: Mapping[str, ConsentText] = field(default_factory=dict)
+
+
+# The whole -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """The clinical content of one treatment."""
+
+    id: str
+    version: str
+    course_question: str
+    area_question: str
+    references: Mapping[str, str]
+    """Source code -> title and place."""
+    waits: Mapping[str, Wait]
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """Named numbers that conditions may compare with: write `answer = "@name"`."""
+    sections: tuple[Section, ...]
+    derived: tuple[Derived, ...] = ()
+    rules: tuple[Rule, ...]
+    course_limits: CourseLimits
+    courses: tuple[Course, ...]
+    areas: tuple[Area, ...]
+    numbing: Numbing = Numbing()
+    timeline: Timeline
+    care: tuple[CareStep, ...] = ()
+    consent: tuple[ConsentDocument, ...]
+    texts: Mapping[str, Texts] = field(default_factory=dict)
+
+    @cached_property
+    def questions(self) -> Mapping[str, Question]:
+        """Every question by link id, in the order asked."""
+        return {question.link_id: question for question in self._walk()}
+
+    def _walk(self) -> Iterator[Question]:
+        for section in self.sections:
+            yield from section.questions

@@ -1,0 +1,93 @@
+"""Every error the plugin raises on purpose.
+
+IntakeError
+├── ConfigurationError      a file or setting is wrong; carries all problems at once
+│   └── ProtocolError       a protocol or one of its language files is wrong
+├── SetupError              the host mounted the plugin in a way that cannot work
+│   └── LayoutError         the host's base template swallowed the page
+├── KeyRingError            a key is missing, malformed or unknown
+│   └── SealBroken          a sealed value does not open: altered, moved, or another key's
+└── JourneyError            a patient or a member of staff asked for something not possible now
+    ├── NotFound            no such case, link or file for this person
+    ├── OutOfTurn           an earlier step has to come first; carries that step
+    ├── Stale               the page shown is older than what is stored
+    └── TimeTaken           a chosen time has gone; nothing was written
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class IntakeError(Exception):
+    """Base of every error the plugin raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong in a file: where it stands and what to do about it."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" if self.where else self.what
+
+
+class ConfigurationError(IntakeError):
+    """A file or a setting is wrong; `problems` lists everything found, not only the first."""
+
+    def __init__(self, subject: str, problems: Iterable[Problem]) -> None:
+        self.subject = subject
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        head = f"{subject} has {count} problem{'' if count == 1 else 's'}:"
+        super().__init__("\n".join([head, *(f"  - {problem}" for problem in self.problems)]))
+
+
+class ProtocolError(ConfigurationError):
+    """A protocol, or one of its language files, cannot be used for patients."""
+
+
+class SetupError(IntakeError):
+    """The host mounted the plugin in a way that cannot work; the text says what to change."""
+
+
+class LayoutError(SetupError):
+    """The host's base template dropped the plugin's page."""
+
+
+class KeyRingError(IntakeError):
+    """An encryption key is missing, malformed or unknown."""
+
+
+class SealBroken(KeyRingError):
+    """A sealed value does not open: it was altered, moved to another row, or its key is gone."""
+
+
+class JourneyError(IntakeError):
+    """Somebody asked for an act that is not possible now; nothing was written."""
+
+
+class NotFound(JourneyError):
+    """No such case, link or file for the person asking."""
+
+
+class OutOfTurn(JourneyError):
+    """An earlier step has to come first.
+
+    `step` is the step where the patient belongs now.
+    """
+
+    def __init__(self, step: str) -> None:
+        self.step = step
+        super().__init__(f"The next step for this case is {step!r}.")
+
+
+class Stale(JourneyError):
+    """The page that was sent is older than what is stored."""
+
+
+class TimeTaken(JourneyError):
+    """A chosen time is no longer free; nothing of the series was written."""

@@ -1,0 +1,1 @@
+"""The use cases. The only code that locks or commits."""

@@ -1,0 +1,1 @@
+"""From opening hours to slots and series. Pure: instants in, proposals out."""

@@ -1,0 +1,158 @@
+"""What a deployment and a clinic decide, as frozen dataclasses.
+
+`Settings` holds the few deployment values a host puts into `app.config` as `INTAKE_*`.
+`Clinic` is one clinic's profile: name, zone, hours, resources, policies, and for each treatment
+the protocol with the clinic's own waits and who approved it. `intake_plugin.loading` reads both
+from files and reports every problem at once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from intake_plugin.clinical.protocol import Protocol, Wait
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Deployment settings, read once from `app.config` (`INTAKE_KEYS`, `INTAKE_DRAFT_LIFETIME`, ...).
+
+    `keys` is the key ring in the form `id:base64` (newest first, separated by commas or spaces),
+    a path given as `file:/...`, or a callable returning such a string.
+    """
+
+    keys: str | None = None
+    draft_lifetime: dt.timedelta
+    """How long an unfinished draft can be resumed, ISO 8601; WCAG 2.2.1 asks for at least 20 hours."""
+    link_lifetime: dt.timedelta
+    """How long a patient's own link works."""
+    embed: tuple[str, ...] = ()
+    """Origins that may show the patient pages in a frame."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """How a patient reaches the clinic; `emergency` is the local emergency number."""
+
+    telephone: str
+    email: str
+    address: str
+    emergency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """Who answers for a protocol version at this clinic.
+
+    `fingerprint` is the SHA-256 of the protocol with the clinic's changes; it stops matching as
+    soon as either changes, and a new approval is needed.
+    """
+
+    by: str
+    role: str
+    on: dt.date
+    version: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumbingPolicy:
+    """Which creams the clinic keeps, in order of preference, and whether any may be used at home."""
+
+    stock: tuple[str, ...] = ()
+    home: Literal["never", "approved"] = "never"
+    """`approved`: at home where the product allows it and a clinician approved the case."""
+    contact: Mapping[str, dt.timedelta] = field(default_factory=dict)
+    """Contact time per product where the clinic uses more than the minimum."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Treatment:
+    """One treatment at one clinic: the protocol with the clinic's changes, and its approval."""
+
+    protocol: Protocol
+    fingerprint: str
+    approval: Approval | None
+    numbing: NumbingPolicy
+    changes: tuple[str, ...] = ()
+    """The clinic's changes in words, for the approval record and `flask intake check`."""
+
+    @property
+    def approved(self) -> bool:
+        """Whether somebody answers for exactly this content."""
+        return self.approval is not None and self.approval.fingerprint == self.fingerprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closure:
+    """Days on which the clinic or a resource is closed, both ends included."""
+
+    first: dt.date
+    last: dt.date
+    reason: str = ""
+
+
+Hours = Mapping[int, tuple[tuple[dt.time, dt.time], ...]]
+"""ISO weekday (Monday is 1) -> opening intervals in local time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A practitioner or a room. A session needs one of each kind the clinic lists."""
+
+    id: str
+    kind: Literal["practitioner", "room"]
+    name: str
+    treatments: tuple[str, ...] = ()
+    """Protocol ids served; empty means all."""
+    hours: Hours | None = None
+    """Own hours within the clinic's; None means the clinic's."""
+    closures: tuple[Closure, ...] = ()
+    lanes: int = 1
+    """How many sessions the resource can hold at once."""
+    before: dt.timedelta = dt.timedelta()
+    after: dt.timedelta = dt.timedelta()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BookingPolicy:
+    """The clinic's rules of time; none has a default, so that each is a decision."""
+
+    notice: dt.timedelta
+    """From now to the first time that can be booked."""
+    horizon: Wait
+    """How far ahead a first session can be booked; a series may run past it."""
+    grid: dt.timedelta
+    """Arrival times lie on this grid, counted in local time from midnight."""
+    drift: Wait
+    """How far from the usual interval a proposed session may move to keep weekday and hour."""
+    move_notice: dt.timedelta
+    cancel_notice: dt.timedelta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clinic:
+    """One clinic's profile. `id` is stored with every record and must never change."""
+
+    id: str
+    name: str
+    zone: ZoneInfo
+    languages: tuple[str, ...]
+    contact: Contact
+    hours: Hours
+    closures: tuple[Closure, ...]
+    resources: tuple[Resource, ...]
+    booking: BookingPolicy
+    treatments: Mapping[str, Treatment]
+    """By protocol id, in the order of the profile."""
+    base_template: str
+    retention: Wait
+    """How long records are kept after the last entry; printed in the data-processing consent."""
+    consent_facts: Mapping[str, str] = field(default_factory=dict)
+    """The clinic's own words for the placeholders of consent texts (controller, complaints, ...)."""
+    marketing_name: str = ""
+    """What calendar titles may say besides "Appointment"; empty for nothing."""

@@ -1,0 +1,1 @@
+"""Thin views: patient, staff, and question to form field."""
