@@ -11,7 +11,8 @@ IntakeError
     ├── NotFound            no such case, link or file for this person
     ├── OutOfTurn           an earlier step has to come first; carries that step
     ├── Stale               the page shown is older than what is stored
-    └── TimeTaken           a chosen time has gone; nothing was written
+    ├── TimeTaken           a chosen time has gone; nothing was written
+    └── Busy                the database gave no lock in time; trying again helps
 """
 
 from __future__ import annotations
@@ -91,3 +92,7 @@ class Stale(JourneyError):
 
 class TimeTaken(JourneyError):
     """A chosen time is no longer free; nothing of the series was written."""
+
+
+class Busy(JourneyError):
+    """The database could not give a lock in time; nothing was written, and trying again helps."""

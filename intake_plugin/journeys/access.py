@@ -1,0 +1,142 @@
+"""Who may see a case: this device's cookie, and the patient's own link with the date of birth.
+
+A link never stays in the address bar: it is swapped for a cookie. Only hashes of tokens are
+stored, each token has one purpose, and a link that was tried with five wrong dates of birth is
+revoked.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import sqlalchemy as sa
+
+from intake_plugin.errors import NotFound
+from intake_plugin.journeys.intake import identity_of
+from intake_plugin.journeys.office import Office, note, transaction, writing
+from intake_plugin.records import tokens
+from intake_plugin.records.references import new_reference
+from intake_plugin.records.tables import Case, CaseState, Token, TokenPurpose
+
+ATTEMPTS = 5
+"""Wrong dates of birth after which a link is revoked (ASVS 2.4.1)."""
+
+
+def begin(office: Office, *, protocol_id: str, locale: str) -> tuple[Case, str]:
+    """Open a case and return it with the raw session token for the patient's cookie.
+
+    Raises NotFound when the clinic does not offer the treatment.
+    """
+    treatment = office.clinic.treatments.get(protocol_id)
+    if treatment is None:
+        raise NotFound(f"{office.clinic.name} does not offer {protocol_id!r}.")
+    if locale not in office.clinic.languages:
+        locale = office.clinic.languages[0]
+    with transaction(office):
+        case = Case(
+            clinic_id=office.clinic.id,
+            reference=new_reference(),
+            protocol_id=protocol_id,
+            protocol_version=treatment.protocol.version,
+            fingerprint=treatment.fingerprint,
+            locale=locale,
+            state=CaseState.DRAFT,
+            created_at=office.now,
+            updated_at=office.now,
+            expires_at=office.now + office.settings.draft_lifetime,
+        )
+        office.session.add(case)
+        office.session.flush()
+        raw = _session_token(office, case)
+        note(office, case, "begin", {"protocol": protocol_id, "fingerprint": treatment.fingerprint})
+    return case, raw
+
+
+def current(office: Office, raw: str | None) -> Case | None:
+    """Return the case of a session cookie, or None when there is none or it has run out."""
+    if not raw:
+        return None
+    found = tokens.find(office.session, office.clinic.id, raw, TokenPurpose.SESSION, office.now)
+    return None if found is None else _living(office, found)
+
+
+def make_link(office: Office, case: Case) -> str:
+    """Return a new raw token for the patient's own link; earlier links go on working."""
+    with writing(office, case) as locked:
+        lifetime = office.settings.link_lifetime
+        raw = tokens.issue(
+            office.session, office.clinic.id, locked.id, TokenPurpose.MANAGE, office.now, lifetime
+        )
+        note(office, locked, "link", {"purpose": TokenPurpose.MANAGE})
+    return raw
+
+
+def open_link(office: Office, raw: str) -> Case:
+    """Return the case a patient's link leads to.
+
+    Raises NotFound when the link is unknown, revoked or has run out.
+    """
+    return _linked(office, raw)[1]
+
+
+def verify(office: Office, raw: str, birth_date: dt.date | None) -> str | None:
+    """Return a raw session token when the date of birth fits the link's case, else None.
+
+    A case that does not know a date of birth yet opens without one. Raises NotFound for a link
+    that is unknown or was tried too often.
+    """
+    token, case = _linked(office, raw)
+    with writing(office, case) as locked:
+        office.session.refresh(token, with_for_update=True)
+        known = identity_of(locked)
+        if known is not None and known.birth_date != birth_date:
+            token.attempts += 1
+            if token.attempts >= ATTEMPTS:
+                token.revoked_at = office.now
+            note(office, locked, "link refused", {"attempts": token.attempts})
+            return None
+        token.attempts = 0
+        token.used_at = token.used_at or office.now
+        fresh = _session_token(office, locked)
+        note(office, locked, "link opened", {})
+    return fresh
+
+
+def leave(office: Office, raw: str) -> None:
+    """Forget this device: its cookie opens nothing from now on."""
+    with transaction(office):
+        found = tokens.find(office.session, office.clinic.id, raw, TokenPurpose.SESSION, office.now)
+        if found is not None:
+            found.revoked_at = office.now
+
+
+def set_locale(office: Office, case: Case, locale: str) -> None:
+    """Go on in another language the clinic offers."""
+    if locale not in office.clinic.languages:
+        raise NotFound(f"{office.clinic.name} has no pages in {locale!r}.")
+    with writing(office, case) as locked:
+        locked.locale = locale
+        note(office, locked, "language", {"locale": locale})
+
+
+def _session_token(office: Office, case: Case) -> str:
+    lifetime = office.settings.draft_lifetime
+    return tokens.issue(office.session, office.clinic.id, case.id, TokenPurpose.SESSION, office.now, lifetime)
+
+
+def _linked(office: Office, raw: str) -> tuple[Token, Case]:
+    token = tokens.find(office.session, office.clinic.id, raw, TokenPurpose.MANAGE, office.now)
+    case = None if token is None else _living(office, token)
+    if token is None or case is None:
+        raise NotFound("This link does not open anything any more.")
+    return token, case
+
+
+def _living(office: Office, token: Token) -> Case | None:
+    case = office.session.scalars(
+        sa.select(Case).where(Case.clinic_id == office.clinic.id, Case.id == token.case_id)
+    ).one_or_none()
+    if case is None or case.protocol_id not in office.clinic.treatments:
+        return None
+    run_out = case.expires_at is not None and case.expires_at <= office.now
+    return None if case.state == CaseState.DRAFT and run_out else case

@@ -1,0 +1,177 @@
+"""Consent: which documents this case needs, shown whole, and the act of signing each.
+
+What is stored is the text the patient saw, letter for letter, with its hash, version, language,
+the wording of the button, the hash of the answers and the head of the audit chain at that moment.
+A signature counts while the text and the answers are the ones it was given for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from intake_plugin.clinical.consent import RenderedConsent, render
+from intake_plugin.clinical.consent import documents as documents_for
+from intake_plugin.clinical.course import plan_course
+from intake_plugin.clinical.numbing import NumbingChoice
+from intake_plugin.errors import NotFound, OutOfTurn, Stale
+from intake_plugin.journeys.intake import answers_of, next_step, require
+from intake_plugin.journeys.office import Office, note, writing
+from intake_plugin.journeys.suitability import numbing_of
+from intake_plugin.records import audit
+from intake_plugin.records.tables import Case, CaseState, Signature
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentState:
+    """A document of this case and the signature that counts for it now, if any."""
+
+    rendered: RenderedConsent
+    signature: Signature | None
+
+    @property
+    def settled(self) -> bool:
+        """Signed, or declined where declining is allowed."""
+        return self.signature is not None and not (self.rendered.required and self.signature.declined)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """How a document was signed or declined."""
+
+    document_id: str
+    shown: str
+    """SHA-256 of the text on the page."""
+    button: str
+    name: str = ""
+    ip: str = ""
+    user_agent: str = ""
+
+
+def documents(office: Office, case: Case) -> tuple[DocumentState, ...]:
+    """Return the documents of this case in order, each with the signature that counts."""
+    given = office.session.scalars(
+        sa.select(Signature)
+        .where(Signature.clinic_id == office.clinic.id, Signature.case_id == case.id)
+        .order_by(Signature.signed_at)
+    ).all()
+    return tuple(
+        DocumentState(rendered=rendered, signature=_latest(given, case, rendered))
+        for rendered in _rendered(office, case)
+    )
+
+
+def _latest(given: Sequence[Signature], case: Case, rendered: RenderedConsent) -> Signature | None:
+    counting = [
+        signature
+        for signature in given
+        if signature.document_id == rendered.id
+        and signature.sha256 == rendered.sha256
+        and signature.answers_hash == case.answers_hash
+    ]
+    return counting[-1] if counting else None
+
+
+def _rendered(office: Office, case: Case) -> tuple[RenderedConsent, ...]:
+    protocol, answers, choice = office.protocol_of(case), answers_of(case), numbing_of(office, case)
+    facts = _facts(office, case, choice)
+    return tuple(
+        render(
+            document, protocol, answers, today=office.today, locale=office.locale_of(case), facts=facts
+        )
+        for document in documents_for(protocol, answers, today=office.today, product=choice.product)
+    )
+
+
+def _facts(office: Office, case: Case, choice: NumbingChoice) -> dict[str, str]:
+    clinic, protocol, texts = office.clinic, office.protocol_of(case), office.texts_of(case)
+    course = plan_course(protocol, answers_of(case))
+    product = choice.product
+    return {
+        "clinic": clinic.name,
+        "address": clinic.contact.address,
+        "telephone": clinic.contact.telephone,
+        "email": clinic.contact.email,
+        "emergency": clinic.contact.emergency,
+        "controller": clinic.name,
+        "complaints": clinic.contact.email,
+        "retention": str(clinic.retention),
+        "product": texts.products[product.id].name if product else "",
+        "product_contact": _minutes(choice) if product else "",
+        "sessions": str(course.sessions),
+        "course": texts.questions[protocol.course_question].options[course.course_id],
+        "area": texts.questions[protocol.area_question].options[course.area_id],
+        **clinic.consent_facts,
+    }
+
+
+def _minutes(choice: NumbingChoice) -> str:
+    least, most = (int(limit.total_seconds()) // 60 for limit in (choice.contact_min, choice.contact_max))
+    return f"{least}–{most} min"
+
+
+def sign(office: Office, case: Case, act: Act) -> None:
+    """Sign a document with a typed name.
+
+    Raises Stale when the text on the page is not the text as it stands now.
+    """
+    if not act.name.strip():
+        raise ValueError("A signature needs a typed name.")
+    _store(office, case, act, declined=False)
+
+
+def decline(office: Office, case: Case, act: Act) -> None:
+    """Decline an optional document.
+
+    Raises NotFound when the document is required: it is signed, or the booking ends here.
+    """
+    _store(office, case, act, declined=True)
+
+
+def _store(office: Office, case: Case, act: Act, *, declined: bool) -> None:
+    with writing(office, case) as locked:
+        if locked.state not in {CaseState.CONSENT, CaseState.BOOKING}:
+            raise OutOfTurn(next_step(office, locked).name)
+        require(office, locked, "consent")
+        state = _asked_for(office, locked, act.document_id)
+        if declined and state.rendered.required:
+            raise NotFound("This document is needed for the treatment and cannot be left out.")
+        if act.shown != state.rendered.sha256:
+            raise Stale("The text has changed since it was shown. Read it once more before signing.")
+        office.session.add(_signature(office, locked, state.rendered, act, declined=declined))
+        office.session.flush()
+        if all(document.settled for document in documents(office, locked)):
+            locked.state = CaseState.BOOKING
+        action = "decline" if declined else "sign"
+        note(office, locked, action, {"document": act.document_id, "sha256": act.shown, "button": act.button})
+
+
+def _asked_for(office: Office, case: Case, document_id: str) -> DocumentState:
+    for state in documents(office, case):
+        if state.rendered.id == document_id:
+            return state
+    raise NotFound("This document is not part of your consent.")
+
+
+def _signature(
+    office: Office, case: Case, rendered: RenderedConsent, act: Act, *, declined: bool
+) -> Signature:
+    signer: dict[str, Any] = {"name": act.name.strip(), "ip": act.ip, "user_agent": act.user_agent}
+    return Signature(
+        clinic_id=office.clinic.id,
+        case_id=case.id,
+        document_id=rendered.id,
+        version=rendered.version,
+        locale=rendered.locale,
+        text=rendered.text,
+        sha256=rendered.sha256,
+        button=act.button,
+        answers_hash=case.answers_hash or "",
+        chain_head=audit.head(office.session, office.clinic.id),
+        signed_at=office.now,
+        declined=declined,
+        signer=signer,
+    )

@@ -1,0 +1,134 @@
+"""The desk at which every use case is done: one clinic, one database session, one moment.
+
+Rules of writing, in words:
+
+- A use case commits once, at its end; what fails before leaves nothing behind.
+- The case's row is locked before it is read for writing, and its version is checked on the way
+  out, so that of two tabs one wins and the other is told (`Stale`).
+- Locks are taken in one order: case, then claims in key order, then the head of the audit chain.
+  Nobody waits for an earlier lock while holding a later one.
+- The audit entry is written last, in the transaction of the act it records.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import StaleDataError
+
+from intake_plugin.clinical.protocol import Protocol, Texts
+from intake_plugin.errors import Busy, NotFound, Stale
+from intake_plugin.records import audit
+from intake_plugin.records.keyring import KeyRing
+from intake_plugin.records.tables import Case
+from intake_plugin.settings import Clinic, Settings, Treatment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Office:
+    """What a use case works with; `now` is an aware UTC instant and the only clock."""
+
+    clinic: Clinic
+    session: Session
+    settings: Settings
+    keyring: KeyRing
+    now: dt.datetime
+
+    @property
+    def today(self) -> dt.date:
+        """The clinic's own calendar date."""
+        return self.now.astimezone(self.clinic.zone).date()
+
+    def treatment_of(self, case: Case) -> Treatment:
+        """Return the treatment a case is for.
+
+        Raises NotFound when the clinic's profile no longer offers it.
+        """
+        try:
+            return self.clinic.treatments[case.protocol_id]
+        except KeyError:
+            raise NotFound(f"{self.clinic.name} no longer offers {case.protocol_id!r}.") from None
+
+    def protocol_of(self, case: Case) -> Protocol:
+        """Return the protocol a case is screened by, with the clinic's changes."""
+        return self.treatment_of(case).protocol
+
+    def locale_of(self, case: Case) -> str:
+        """Return the case's language, or the clinic's first one when it is no longer offered."""
+        return case.locale if case.locale in self.clinic.languages else self.clinic.languages[0]
+
+    def texts_of(self, case: Case) -> Texts:
+        """Return the protocol's words in the case's language."""
+        return self.protocol_of(case).texts[self.locale_of(case)]
+
+
+PATIENT = audit.Actor(kind="patient", id="")
+SYSTEM = audit.Actor(kind="system", id="")
+
+
+@contextmanager
+def transaction(office: Office) -> Iterator[None]:
+    """Commit what the block wrote, or nothing of it.
+
+    Raises Stale when somebody else wrote the same case meanwhile, Busy when the database could
+    not give a lock in time.
+    """
+    try:
+        yield
+        office.session.commit()
+    except StaleDataError:
+        office.session.rollback()
+        raise Stale("This was changed in another window in the meantime.") from None
+    except OperationalError as error:
+        office.session.rollback()
+        raise Busy("Somebody else is writing at this moment. Nothing was changed.") from error
+    except BaseException:
+        office.session.rollback()
+        raise
+
+
+@contextmanager
+def writing(office: Office, case: Case) -> Iterator[Case]:
+    """Lock `case`, yield it as it is stored now, and commit (see `transaction`)."""
+    with transaction(office):
+        statement = (
+            sa.select(Case)
+            .where(Case.clinic_id == office.clinic.id, Case.id == case.id)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+        locked = office.session.scalars(statement).one_or_none()
+        if locked is None:
+            raise NotFound("This case is no longer stored.")
+        yield locked
+        locked.updated_at = office.now
+
+
+def note(
+    office: Office,
+    case: Case,
+    action: str,
+    payload: Mapping[str, Any],
+    *,
+    actor: audit.Actor = PATIENT,
+) -> audit.AuditEntry:
+    """Leave the audit entry of an act on a case in the current transaction."""
+    if actor is PATIENT:
+        actor = audit.Actor(kind="patient", id=case.id)
+    return audit.record(
+        office.session,
+        clinic_id=office.clinic.id,
+        now=office.now,
+        actor=actor,
+        action=action,
+        object_kind="case",
+        object_id=case.id,
+        payload=payload,
+    )

@@ -1,0 +1,313 @@
+"""The clinic's desk: cases newest first, one case whole, and the decision of a named clinician.
+
+Reading a case's health answers is an act and leaves an audit entry like any other.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from intake_plugin.clinical.answers import Answer
+from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome, Question
+from intake_plugin.clinical.questionnaire import walk
+from intake_plugin.clinical.screening import Screening
+from intake_plugin.errors import NotFound, OutOfTurn, Stale
+from intake_plugin.journeys.intake import (
+    Identity,
+    answers_of,
+    dropped_of,
+    identity_of,
+    next_step,
+    screening_of,
+)
+from intake_plugin.journeys.office import Office, note, transaction, writing
+from intake_plugin.journeys.suitability import blocking
+from intake_plugin.records import audit
+from intake_plugin.records.tables import (
+    Appointment,
+    AuditEntry,
+    Case,
+    CaseState,
+    Decision,
+    Signature,
+    Verdict,
+)
+
+PAGE_SIZE = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clinician:
+    """Who is at the desk; the host's staff hook says so."""
+
+    id: str
+    name: str
+    decides: bool
+
+    @property
+    def actor(self) -> audit.Actor:
+        """The clinician as the audit chain names them."""
+        return audit.Actor(kind="staff", id=self.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRow:
+    """One case in the list."""
+
+    case: Case
+    name: str
+    first_appointment: dt.datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePage:
+    """One page of the list; `page` counts from 1."""
+
+    rows: tuple[QueueRow, ...]
+    page: int
+    pages: int
+    counts: dict[str, int]
+    """How many cases are in each state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A question as it was asked, with what was answered."""
+
+    section: str
+    question: Question
+    answer: Answer | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeCase:
+    """Everything the clinic holds about one case."""
+
+    case: Case
+    identity: Identity | None
+    answered: tuple[Answered, ...]
+    dropped: tuple[str, ...]
+    screening: Screening | None
+    decisions: Sequence[Decision]
+    signatures: Sequence[Signature]
+    appointments: Sequence[Appointment]
+    entries: Sequence[AuditEntry]
+    related: Sequence[Case]
+    """Other cases with the same e-mail address."""
+    decidable: bool
+
+
+def queue(office: Office, *, state: str | None = None, page: int = 1) -> QueuePage:
+    """Return the clinic's cases, newest first; drafts are the patient's own and not listed."""
+    listed = sa.select(Case).where(Case.clinic_id == office.clinic.id, Case.state != CaseState.DRAFT)
+    counts = dict(
+        office.session.execute(
+            sa.select(Case.state, sa.func.count())
+            .where(Case.clinic_id == office.clinic.id, Case.state != CaseState.DRAFT)
+            .group_by(Case.state)
+        )
+        .tuples()
+        .all()
+    )
+    if state is not None:
+        listed = listed.where(Case.state == state)
+    total = counts.get(state, 0) if state is not None else sum(counts.values())
+    pages = max(1, -(-total // PAGE_SIZE))
+    page = min(max(1, page), pages)
+    cases = office.session.scalars(
+        listed.order_by(Case.created_at.desc(), Case.id).limit(PAGE_SIZE).offset((page - 1) * PAGE_SIZE)
+    ).all()
+    first = _first_appointments(office, [case.id for case in cases])
+    rows = tuple(
+        QueueRow(case=case, name=_name(case), first_appointment=first.get(case.id)) for case in cases
+    )
+    return QueuePage(rows=rows, page=page, pages=pages, counts=counts)
+
+
+def _name(case: Case) -> str:
+    identity = identity_of(case)
+    return "" if identity is None else identity.name
+
+
+def _first_appointments(office: Office, case_ids: Sequence[str]) -> dict[str, dt.datetime]:
+    if not case_ids:
+        return {}
+    statement = (
+        sa.select(Appointment.case_id, sa.func.min(Appointment.arrive_at))
+        .where(Appointment.clinic_id == office.clinic.id, Appointment.case_id.in_(case_ids))
+        .group_by(Appointment.case_id)
+    )
+    return dict(office.session.execute(statement).tuples().all())
+
+
+def whole(office: Office, clinician: Clinician, reference: str) -> WholeCase:
+    """Return one case with everything that belongs to it, and record that it was read."""
+    with transaction(office):
+        case = _by_reference(office, reference)
+        session, mine = office.session, (office.clinic.id, case.id)
+        found = WholeCase(
+            case=case,
+            identity=identity_of(case),
+            answered=_answered(office, case),
+            dropped=dropped_of(case),
+            screening=screening_of(case),
+            decisions=session.scalars(
+                sa.select(Decision)
+                .where(Decision.clinic_id == mine[0], Decision.case_id == mine[1])
+                .order_by(Decision.decided_at)
+            ).all(),
+            signatures=session.scalars(
+                sa.select(Signature)
+                .where(Signature.clinic_id == mine[0], Signature.case_id == mine[1])
+                .order_by(Signature.signed_at)
+            ).all(),
+            appointments=session.scalars(
+                sa.select(Appointment)
+                .where(Appointment.clinic_id == mine[0], Appointment.case_id == mine[1])
+                .order_by(Appointment.ordinal)
+            ).all(),
+            entries=session.scalars(
+                sa.select(AuditEntry)
+                .where(AuditEntry.clinic_id == mine[0], AuditEntry.object_id == mine[1])
+                .order_by(AuditEntry.seq)
+            ).all(),
+            related=_related(office, case),
+            decidable=_decidable(case),
+        )
+        note(office, case, "read", {"reference": reference}, actor=clinician.actor)
+    return found
+
+
+def _by_reference(office: Office, reference: str) -> Case:
+    case = office.session.scalars(
+        sa.select(Case).where(
+            Case.clinic_id == office.clinic.id,
+            Case.reference == reference,
+            Case.state != CaseState.DRAFT,
+        )
+    ).one_or_none()
+    if case is None:
+        raise NotFound(f"{office.clinic.name} has no case {reference!r}.")
+    return case
+
+
+def _related(office: Office, case: Case) -> Sequence[Case]:
+    identity = identity_of(case)
+    if identity is None:
+        return ()
+    return office.session.scalars(
+        sa.select(Case)
+        .where(
+            Case.clinic_id == office.clinic.id,
+            Case.email_index.in_(office.keyring.email_indexes(identity.email)),
+            Case.id != case.id,
+            Case.state != CaseState.DRAFT,
+        )
+        .order_by(Case.created_at.desc())
+        .limit(PAGE_SIZE)
+    ).all()
+
+
+def _answered(office: Office, case: Case) -> tuple[Answered, ...]:
+    given = answers_of(case)
+    submitted = (case.submitted_at or office.now).astimezone(office.clinic.zone).date()
+    return tuple(
+        Answered(section=page.section, question=question, answer=given.get(question.link_id))
+        for page, questions in walk(office.protocol_of(case), given, today=submitted)
+        for question in questions
+        if question.link_id != BIRTH_DATE
+    )
+
+
+def _decidable(case: Case) -> bool:
+    """Waiting for a clinician, stopped by rules a clinician may override, or deferred by a date."""
+    screening = screening_of(case)
+    if screening is None:
+        return False
+    match CaseState(case.state):
+        case CaseState.REVIEW | CaseState.WAITING:
+            return True
+        case CaseState.STOPPED:
+            return screening.overridable
+        case CaseState.CONSENT | CaseState.BOOKING:
+            return screening.outcome == Outcome.DEFER
+        case _:
+            return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruling:
+    """A decision as the form gives it. `version` is the case's version on the page."""
+
+    verdict: Verdict
+    note: str
+    version: int
+    not_before: dt.date | None = None
+    home_numbing: bool = False
+
+
+def decide(office: Office, clinician: Clinician, reference: str, ruling: Ruling) -> None:
+    """Decide a case: clear, clear from a date, or decline, with a note and the clinician's name.
+
+    "Clear" lifts the findings that stand and keeps the protocol's dates; "clear from" also sets
+    the date. Raises NotFound for somebody who may only read, OutOfTurn when there is nothing to
+    decide, Stale when the case changed since the page was shown, ValueError when "clear from"
+    comes without a date.
+    """
+    if not clinician.decides:
+        raise NotFound("Your account can read cases but not decide them.")
+    if (ruling.verdict == Verdict.CLEAR_FROM) != (ruling.not_before is not None):
+        raise ValueError("Clearing from a date needs the date, and no other decision takes one.")
+    with writing(office, _by_reference(office, reference)) as case:
+        screening = screening_of(case)
+        if screening is None or not _decidable(case):
+            raise OutOfTurn(next_step(office, case).name)
+        if case.version != ruling.version:
+            raise Stale("The case has changed since this page was shown. Read it once more.")
+        office.session.add(_decision(office, clinician, case, ruling))
+        if ruling.verdict == Verdict.DECLINE:
+            case.state = CaseState.DECLINED
+        else:
+            _clear(case, screening, ruling)
+        note(
+            office,
+            case,
+            "decide",
+            {"verdict": ruling.verdict, "not_before": str(ruling.not_before), "answers": case.answers_hash},
+            actor=clinician.actor,
+        )
+
+
+def _clear(case: Case, screening: Screening, ruling: Ruling) -> None:
+    lifted = blocking(screening)
+    if ruling.verdict == Verdict.CLEAR:
+        lifted -= {finding.rule_id for finding in screening.findings if finding.not_before is not None}
+        case.not_before = max(
+            (finding.not_before for finding in screening.findings if finding.not_before is not None),
+            default=None,
+        )
+    else:
+        case.not_before = ruling.not_before
+    case.screening = {**(case.screening or {}), "lifted": sorted(lifted)}
+    case.numbing_home = ruling.home_numbing
+    case.state, case.plan = CaseState.CONSENT, None
+
+
+def _decision(office: Office, clinician: Clinician, case: Case, ruling: Ruling) -> Decision:
+    return Decision(
+        clinic_id=office.clinic.id,
+        case_id=case.id,
+        staff_id=clinician.id,
+        staff_name=clinician.name,
+        verdict=ruling.verdict,
+        not_before=ruling.not_before,
+        home_numbing=ruling.home_numbing,
+        note=ruling.note,
+        answers_hash=case.answers_hash or "",
+        decided_at=office.now,
+    )
+

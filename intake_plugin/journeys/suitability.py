@@ -1,0 +1,61 @@
+"""May this case have a session on that date? Asked anew for every session, not only the first.
+
+A clinician's decision lifts exactly the findings that stood when it was made. A finding that
+would newly appear on a session's date is not lifted by it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from functools import lru_cache
+
+from intake_plugin.clinical.numbing import NumbingChoice
+from intake_plugin.clinical.protocol import Outcome
+from intake_plugin.clinical.screening import Screening, screen_safely
+from intake_plugin.journeys.intake import answers_of
+from intake_plugin.journeys.office import Office
+from intake_plugin.records.tables import Case
+
+
+def blocking(screening: Screening) -> frozenset[str]:
+    """Return the ids of the rules that forbid a session on the day screened."""
+    return frozenset(
+        finding.rule_id for finding in screening.findings if finding.outcome.rank <= Outcome.DEFER.rank
+    )
+
+
+def lifted_of(case: Case) -> frozenset[str]:
+    """Return the ids of the rules that a clinician's decision lifted for these answers."""
+    return frozenset((case.screening or {}).get("lifted", ()))
+
+
+def screened_on(office: Office, case: Case, date: dt.date) -> Screening:
+    """Screen the submitted answers as they will count on `date`."""
+    submitted = case.submitted_at or office.now
+    return screen_safely(
+        office.protocol_of(case),
+        answers_of(case),
+        today=date,
+        answered_on=submitted.astimezone(office.clinic.zone).date(),
+        stock=office.treatment_of(case).numbing.stock,
+        locale=office.locale_of(case),
+    )
+
+
+def suitable_on(office: Office, case: Case) -> Callable[[dt.date], bool]:
+    """Return a test of dates: true where no unlifted rule forbids a session."""
+    lifted, not_before = lifted_of(case), case.not_before
+
+    @lru_cache(maxsize=None)
+    def suitable(date: dt.date) -> bool:
+        if not_before is not None and date < not_before:
+            return False
+        return blocking(screened_on(office, case, date)) <= lifted
+
+    return suitable
+
+
+def numbing_of(office: Office, case: Case) -> NumbingChoice:
+    """Return the numbing product this case gets as the answers count today."""
+    return screened_on(office, case, office.today).numbing
