@@ -1,0 +1,149 @@
+"""The plugin's own declarative base, its column types, and the copies that a host's DDL tools see.
+
+Queries go through `Base`: typed constructors, exact result types, and our own names for every
+constraint, whatever the host's base looks like. The host's metadata gets copies of the table
+definitions, so that `db.create_all()` and `flask db migrate` know the tables; nothing else uses
+the copies.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from enum import StrEnum
+from typing import Any, ClassVar, TypeVar
+from uuid import uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import DeclarativeBase, MappedAsDataclass
+
+from intake_plugin.errors import SetupError
+
+INFO_KEY = "intake_plugin"
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+# Identifiers differ by case everywhere, as they do in SQLite and PostgreSQL; MariaDB's usual
+# collation would take the clinics "north" and "North" for one.
+TABLE_OPTIONS = {
+    f"{dialect}_{option}": value
+    for dialect in ("mysql", "mariadb")
+    for option, value in {"engine": "InnoDB", "charset": "utf8mb4", "collate": "utf8mb4_bin"}.items()
+}
+
+StateT = TypeVar("StateT", bound=StrEnum)
+
+
+class UTCDateTime(sa.types.TypeDecorator[dt.datetime]):
+    """An instant: aware in (any zone), aware UTC out, stored as naive UTC with microseconds.
+
+    A naive value is refused, because nobody can say which instant it means.
+    """
+
+    impl = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+    cache_ok = True
+
+    def process_bind_param(self, value: dt.datetime | None, _dialect: sa.Dialect) -> dt.datetime | None:
+        """Return `value` as naive UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(
+                f"{value!r} has no time zone; give an aware datetime, such as datetime.now(UTC)."
+            )
+        return value.astimezone(dt.UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: dt.datetime | None, _dialect: sa.Dialect) -> dt.datetime | None:
+        """Return the stored instant as aware UTC."""
+        return None if value is None else value.replace(tzinfo=dt.UTC)
+
+
+class State(sa.types.TypeDecorator[StateT]):
+    """A `StrEnum` stored by its value in a plain string, so that a new member is not a migration."""
+
+    impl = sa.String(16)
+    cache_ok = True
+
+    def __init__(self, members: type[StateT]) -> None:
+        super().__init__()
+        self.members = members
+
+    def process_bind_param(self, value: StateT | None, _dialect: sa.Dialect) -> str | None:
+        """Return the string to store."""
+        return None if value is None else self.members(value).value
+
+    def process_result_value(self, value: str | None, _dialect: sa.Dialect) -> StateT | None:
+        """Return the member that was stored."""
+        return None if value is None else self.members(value)
+
+
+Bytes = sa.LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
+"""Binary values up to 16 MB; MariaDB's plain BLOB ends at 64 KB."""
+
+LongText = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+"""Text up to 16 MB; MariaDB's plain TEXT ends at 64 KB."""
+
+
+def new_id() -> str:
+    """Return a fresh row id: 32 hexadecimal digits."""
+    return uuid4().hex
+
+
+class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False, repr=False):
+    """Base of every table of the plugin; rows are made with keyword arguments only.
+
+    Rows compare by identity, and their `repr` shows the primary key alone, so that no answer and
+    no name can reach a log through a traceback.
+    """
+
+    metadata = sa.MetaData(naming_convention=NAMES)
+    type_annotation_map: ClassVar[dict[Any, Any]] = {dt.datetime: UTCDateTime(), bytes: Bytes}
+
+    def __repr__(self) -> str:
+        state = sa.inspect(self)
+        columns = [state.mapper.get_property_by_column(column).key for column in state.mapper.primary_key]
+        key = ", ".join(f"{name}={state.dict.get(name)!r}" for name in columns)
+        return f"<{type(self).__name__} {key}>"
+
+
+def add_tables_to(metadata: sa.MetaData) -> None:
+    """Copy the plugin's table definitions into a host's `metadata`, for its DDL tools only.
+
+    Does nothing when they are there already. Raises `SetupError` when the host has tables of the
+    same name, or a default schema, which the plugin's own queries would not look into.
+    """
+    if metadata.info.get(INFO_KEY):
+        return
+    _refuse_clashes(metadata)
+    for table in Base.metadata.sorted_tables:
+        _make_plain(table, table.to_metadata(metadata))
+    # The mark stands here and not on the tables, because Alembic writes Table.info into migrations.
+    metadata.info[INFO_KEY] = True
+
+
+def _refuse_clashes(metadata: sa.MetaData) -> None:
+    schema = metadata.schema
+    prefix = f"{schema}." if schema else ""
+    clash = sorted(name for name in Base.metadata.tables if prefix + name in metadata.tables)
+    if clash:
+        raise SetupError(
+            f"This site already has tables named {', '.join(clash)}. intake_plugin keeps its records under "
+            "those names; rename the site's own tables before calling Intake.init_app(app)."
+        )
+
+
+def _make_plain(ours: sa.Table, copy: sa.Table) -> None:
+    """Strip from `copy` what a generated migration could not say without importing the plugin."""
+    for column in copy.columns:
+        if isinstance(column.type, sa.types.TypeDecorator):
+            column.type = column.type.impl_instance
+    # A host's naming convention would rename the copies, and two sites' databases would differ.
+    names = {tuple(index.columns.keys()): index.name for index in ours.indexes}
+    for index in copy.indexes:
+        index.name = names[tuple(index.columns.keys())]
