@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 
 class IntakeError(Exception):
@@ -34,6 +35,15 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}" if self.where else self.what
+
+
+def did_you_mean(word: object, known: Iterable[object]) -> str:
+    """Return " Did you mean 'x'?" for the nearest known word, else " Known: ...", else nothing."""
+    names = sorted({str(name) for name in known})
+    near = get_close_matches(str(word), names, n=1, cutoff=0.6)
+    if near:
+        return f" Did you mean {near[0]!r}?"
+    return f" Known: {', '.join(names)}." if names else ""
 
 
 class ConfigurationError(IntakeError):

@@ -473,6 +473,19 @@ class Protocol:
         """Every question by link id, in the order asked."""
         return {question.link_id: question for question in self._walk()}
 
+    def words(self, locale: str) -> Texts:
+        """Return the words for `locale`: the exact language, else its base, else the first language.
+
+        Raises LookupError when the protocol has no language at all.
+        """
+        if not self.texts:
+            raise LookupError(f"Protocol {self.id!r} has no language; put {self.id}.en.toml beside it.")
+        tag = locale.replace("-", "_")
+        for known, texts in self.texts.items():
+            if known.replace("-", "_") == tag:
+                return texts
+        return self.texts.get(tag.partition("_")[0]) or next(iter(self.texts.values()))
+
     def _walk(self) -> Iterator[Question]:
         for section in self.sections:
             yield from section.questions
