@@ -353,7 +353,7 @@ class AuditEntry(Base, kw_only=True):
     hash: Mapped[Sha256]
 
     __table_args__ = (
-        sa.Index("ix_intake_audit_object", "clinic_id", "object_kind", "object_id"),
+        sa.Index("ix_intake_audit_object", "clinic_id", "object_id", "seq"),
         TABLE_OPTIONS,
     )
 

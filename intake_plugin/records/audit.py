@@ -1,0 +1,203 @@
+"""The audit chain: who did what to which record and when, in an order nobody can quietly change.
+
+Each clinic has one chain. An entry holds the hash of the entry before it, so that a changed,
+removed or inserted entry shows; printing the last hash on the patient's copy anchors all that
+went before. An entry says nothing of what was answered: of the act's details only a keyed hash
+is stored, which proves the details to whoever has them and cannot be guessed from the database.
+
+Rules of locking, in words:
+
+- An entry is written in the transaction of the act it records: both are stored or neither is.
+- The head of a clinic's chain is the last lock a transaction takes. Everything else is written
+  before (`record` flushes it), and nothing but the commit comes after, because every other act of
+  the clinic waits for it.
+- One transaction writes to one clinic's chain. Writing to several, take them in order of clinic id.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from intake_plugin.errors import IntakeError, Problem
+from intake_plugin.records.sealed import current_keyring
+from intake_plugin.records.tables import AuditEntry, AuditHead
+
+GENESIS = "0" * 64
+"""What the first entry of a chain has for a predecessor."""
+
+_ATTEMPTS = 3
+_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acted. `id` is the case for a patient, the host's id for staff, empty for the system."""
+
+    kind: Literal["patient", "staff", "system"]
+    id: str = ""
+
+
+def record(
+    session: Session,
+    *,
+    clinic_id: str,
+    now: dt.datetime,
+    actor: Actor,
+    action: str,
+    object_kind: str,
+    object_id: str,
+    payload: Mapping[str, Any],
+) -> AuditEntry:
+    """Append an entry to a clinic's chain in the caller's transaction, and return it.
+
+    `payload` holds the details of the act in JSON types; only its keyed hash is stored. Call it
+    last, right before the commit (see the rules above).
+    """
+    session.flush()
+    for attempt in range(_ATTEMPTS):
+        head = _read_head(session, clinic_id, lock=attempt > 0)
+        if head is None:
+            _create_head(session, clinic_id)
+            continue
+        entry = AuditEntry(
+            clinic_id=clinic_id,
+            seq=head.seq + 1,
+            at=now.astimezone(dt.UTC),
+            actor_kind=actor.kind,
+            actor_id=actor.id,
+            action=action,
+            object_kind=object_kind,
+            object_id=object_id,
+            payload_hash=current_keyring().mac("audit", canonical(payload)),
+            prev_hash=head.hash,
+            hash="",
+        )
+        entry.hash = _hash(entry)
+        if _advance_head(session, head, entry):
+            session.add(entry)
+            session.flush()
+            return entry
+    raise IntakeError(
+        f"The audit chain of clinic {clinic_id!r} moved on although its head was locked. "
+        "Its database does not lock rows; use SQLite, PostgreSQL or MariaDB (InnoDB)."
+    )
+
+
+def head(session: Session, clinic_id: str) -> str:
+    """Return the hash of a clinic's last entry, `GENESIS` if there is none."""
+    found = _read_head(session, clinic_id, lock=False)
+    return GENESIS if found is None else found.hash
+
+
+def matches(entry: AuditEntry, payload: Mapping[str, Any]) -> bool:
+    """Whether `payload` is what `entry` was recorded with, under any key of the ring."""
+    return entry.payload_hash in current_keyring().macs("audit", canonical(payload))
+
+
+def verify(session: Session, clinic_id: str) -> tuple[Problem, ...]:
+    """Walk a clinic's chain and return every place where it is broken; empty means sound."""
+    problems: list[Problem] = []
+    seq, previous = 0, GENESIS
+    entries = session.scalars(
+        sa.select(AuditEntry)
+        .where(AuditEntry.clinic_id == clinic_id)
+        .order_by(AuditEntry.seq)
+        .execution_options(yield_per=_BATCH, populate_existing=True)
+    )
+    for entry in entries:
+        problems.extend(_broken(entry, seq + 1, previous))
+        seq, previous = entry.seq, entry.hash
+    found = _read_head(session, clinic_id, lock=False)
+    if (found.seq, found.hash) != (seq, previous) if found else seq:
+        problems.append(
+            Problem(
+                f"entry {seq}", "is the last one stored, but the chain's head names another: some are missing"
+            )
+        )
+    return tuple(problems)
+
+
+def canonical(payload: Mapping[str, Any]) -> bytes:
+    """Return `payload` as the one JSON text that stands for it."""
+    return json.dumps(
+        payload, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    ).encode()
+
+
+def _broken(entry: AuditEntry, expected: int, previous: str) -> list[Problem]:
+    where, problems = f"entry {entry.seq}", []
+    if entry.seq != expected:
+        last = entry.seq - 1
+        gap = f"entry {expected}" if expected == last else f"entries {expected} to {last}"
+        problems.append(Problem(where, f"follows a gap: {gap} missing"))
+    if entry.prev_hash != previous:
+        problems.append(Problem(where, "does not continue the entry before it"))
+    if entry.hash != _hash(entry):
+        problems.append(Problem(where, "was changed after it was written"))
+    return problems
+
+
+def _hash(entry: AuditEntry) -> str:
+    content = {
+        "clinic_id": entry.clinic_id,
+        "seq": entry.seq,
+        "at": entry.at.isoformat(timespec="microseconds"),
+        "actor": [entry.actor_kind, entry.actor_id],
+        "action": entry.action,
+        "object": [entry.object_kind, entry.object_id],
+        "payload": entry.payload_hash,
+        "previous": entry.prev_hash,
+    }
+    return hashlib.sha256(canonical(content)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    seq: int
+    hash: str
+
+
+def _read_head(session: Session, clinic_id: str, *, lock: bool) -> _Head | None:
+    statement = sa.select(AuditHead.seq, AuditHead.hash).where(AuditHead.clinic_id == clinic_id)
+    if lock:
+        statement = statement.with_for_update()
+    row = session.execute(statement).one_or_none()
+    return None if row is None else _Head(row.seq, row.hash)
+
+
+def _advance_head(session: Session, head: _Head, entry: AuditEntry) -> bool:
+    # Compared and set in one statement: SQLite knows no row locks, and a plain read may be stale.
+    advance = (
+        sa.update(AuditHead)
+        .where(AuditHead.clinic_id == entry.clinic_id, AuditHead.seq == head.seq)
+        .values(seq=entry.seq, hash=entry.hash)
+        .execution_options(synchronize_session=False)
+    )
+    return cast("sa.CursorResult[Any]", session.execute(advance)).rowcount == 1
+
+
+def _create_head(session: Session, clinic_id: str) -> None:
+    # The first two acts of a clinic may meet here; the second waits and finds the row.
+    row = {"clinic_id": clinic_id, "seq": 0, "hash": GENESIS}
+    statement: sa.Executable
+    match session.get_bind(AuditHead).dialect.name:
+        case "postgresql":
+            statement = postgresql.insert(AuditHead).values(row).on_conflict_do_nothing()
+        case "sqlite":
+            statement = sqlite.insert(AuditHead).values(row).on_conflict_do_nothing()
+        case "mysql" | "mariadb":
+            insert = mysql.insert(AuditHead).values(row)
+            # INSERT IGNORE would leave a shared lock behind, and two of those wait for each other.
+            statement = insert.on_duplicate_key_update(clinic_id=insert.inserted.clinic_id)
+        case _:
+            statement = sa.insert(AuditHead).values(row)
+    session.execute(statement)

@@ -1,0 +1,79 @@
+"""Secrets that open one thing for one case: cookies, links and feeds.
+
+A token has 256 random bits and one purpose. Only its SHA-256 is stored: a value nobody can guess
+needs no salt, and a look-up by hash leaves nothing to time (ASVS 5.0, 7.2.3 and 11.5.1).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import secrets
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from intake_plugin.records.tables import Token, TokenPurpose
+
+_BYTES = 32
+
+
+def issue(
+    session: Session,
+    clinic_id: str,
+    case_id: str,
+    purpose: TokenPurpose,
+    now: dt.datetime,
+    lifetime: dt.timedelta,
+) -> str:
+    """Store a new token for a case and return its raw form, which is kept nowhere else."""
+    raw = secrets.token_urlsafe(_BYTES)
+    session.add(
+        Token(
+            clinic_id=clinic_id,
+            hash=_hash(raw),
+            case_id=case_id,
+            purpose=purpose,
+            created_at=now,
+            expires_at=now + lifetime,
+        )
+    )
+    return raw
+
+
+def find(session: Session, clinic_id: str, raw: str, purpose: TokenPurpose, now: dt.datetime) -> Token | None:
+    """Return the token, or None if it is unknown, of another purpose, revoked or past its time."""
+    return session.scalars(
+        sa.select(Token).where(
+            Token.clinic_id == clinic_id,
+            Token.hash == _hash(raw),
+            Token.purpose == purpose,
+            Token.revoked_at.is_(None),
+            Token.expires_at > now,
+        )
+    ).one_or_none()
+
+
+def revoke(
+    session: Session,
+    clinic_id: str,
+    case_id: str,
+    now: dt.datetime,
+    purpose: TokenPurpose | None = None,
+) -> int:
+    """Revoke every living token of a case, or those of one purpose, and return how many."""
+    session.flush()
+    living = sa.select(Token).where(
+        Token.clinic_id == clinic_id, Token.case_id == case_id, Token.revoked_at.is_(None)
+    )
+    if purpose is not None:
+        living = living.where(Token.purpose == purpose)
+    tokens = session.scalars(living).all()
+    for token in tokens:
+        token.revoked_at = now
+    return len(tokens)
+
+
+def _hash(raw: str) -> str:
+    # What arrives in a URL or a cookie may be anything, lone surrogates included.
+    return hashlib.sha256(raw.encode(errors="surrogatepass")).hexdigest()
