@@ -1,0 +1,142 @@
+"""Opening hours as instants.
+
+The rules:
+
+- Intervals are half-open: a place open from 9 to 12 is open at 9 and closed at 12.
+- The clock on the wall decides. An instant is open when the local clock reads inside the hours of
+  its local date. An opening that starts or ends in the hour skipped in spring is therefore clipped,
+  and one that contains the hour shown twice in autumn is an hour longer.
+- Weekdays are ISO: Monday is 1. An opening that ends at 00:00 ends with its day; one past midnight
+  is written as two.
+- A closed date has no opening at all. Openings that touch become one, across midnight too.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple, Protocol
+from zoneinfo import ZoneInfo
+
+from intake_plugin.scheduling.clocks import DAY, Interval, around, instants, midnight
+
+Weekly = Mapping[int, tuple[tuple[dt.time, dt.time], ...]]
+"""ISO weekday (Monday is 1) -> opening intervals in local time."""
+
+
+class DateRange(Protocol):
+    """Anything with a first and a last date, both included."""
+
+    @property
+    def first(self) -> dt.date:
+        """The first date."""
+
+    @property
+    def last(self) -> dt.date:
+        """The last date."""
+
+
+class Dates(NamedTuple):
+    """The plainest `DateRange`."""
+
+    first: dt.date
+    last: dt.date
+
+
+def open_intervals(
+    weekly: Weekly,
+    zone: ZoneInfo,
+    first: dt.date,
+    last: dt.date,
+    closed: Collection[dt.date] | Collection[DateRange] = (),
+) -> list[Interval]:
+    """Return the openings of the local dates `first` to `last`, both included, sorted and merged.
+
+    Raises ValueError for an opening that ends before it starts.
+    """
+    if last < first:
+        return []
+    week = {weekday: [_wall(*opening) for opening in openings] for weekday, openings in weekly.items()}
+    shut = _closed_dates(closed, first, last)
+    clock = around(zone, first, last)
+    found: list[Interval] = []
+    for ordinal in range(first.toordinal(), last.toordinal() + 1):
+        date = dt.date.fromordinal(ordinal)
+        if date not in shut:
+            start = midnight(date)
+            for opens, closes in week.get(date.isoweekday(), ()):
+                found.extend(instants(start + opens, start + closes, clock))
+    return merge(sorted(found))
+
+
+def merge(intervals: Iterable[Interval]) -> list[Interval]:
+    """Join sorted intervals that touch or overlap, and drop empty ones."""
+    merged: list[Interval] = []
+    for start, end in intervals:
+        if end <= start:
+            continue
+        if merged and start <= merged[-1].end:
+            merged[-1] = Interval(merged[-1].start, max(merged[-1].end, end))
+        else:
+            merged.append(Interval(start, end))
+    return merged
+
+
+def intersect(left: Iterable[Interval], right: Iterable[Interval]) -> list[Interval]:
+    """Return what two sorted lists of intervals have in common, sorted and merged."""
+    ours, theirs = merge(left), merge(right)
+    common: list[Interval] = []
+    i = j = 0
+    while i < len(ours) and j < len(theirs):
+        start, end = max(ours[i].start, theirs[j].start), min(ours[i].end, theirs[j].end)
+        if start < end:
+            common.append(Interval(start, end))
+        if ours[i].end < theirs[j].end:
+            i += 1
+        else:
+            j += 1
+    return common
+
+
+def subtract(intervals: Iterable[Interval], taken: Iterable[Interval]) -> list[Interval]:
+    """Return what is left of sorted intervals once sorted others are taken out, sorted and merged."""
+    left: list[Interval] = []
+    holes = merge(taken)
+    nearest = 0
+    for start, end in merge(intervals):
+        while nearest < len(holes) and holes[nearest].end <= start:
+            nearest += 1
+        at, hole = start, nearest
+        while hole < len(holes) and holes[hole].start < end:
+            if at < holes[hole].start:
+                left.append(Interval(at, holes[hole].start))
+            at = holes[hole].end
+            hole += 1
+        if at < end:
+            left.append(Interval(at, end))
+    return left
+
+
+def _wall(opens: dt.time, closes: dt.time) -> tuple[int, int]:
+    start, end = _since_midnight(opens), _since_midnight(closes) or DAY
+    if end <= start:
+        raise ValueError(
+            f"The opening {opens:%H:%M} to {closes:%H:%M} ends before it starts. "
+            "Write an opening past midnight as two, the first ending at 00:00."
+        )
+    return start, end
+
+
+def _since_midnight(time: dt.time) -> int:
+    return time.hour * 3600 + time.minute * 60 + time.second
+
+
+def _closed_dates(
+    closed: Collection[dt.date] | Collection[DateRange], first: dt.date, last: dt.date
+) -> set[dt.date]:
+    dates: set[dt.date] = set()
+    for entry in closed:
+        span = Dates(entry, entry) if isinstance(entry, dt.date) else entry
+        start, end = max(span.first, first).toordinal(), min(span.last, last).toordinal()
+        dates.update(map(dt.date.fromordinal, range(start, end + 1)))
+    return dates

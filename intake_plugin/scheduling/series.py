@@ -1,0 +1,240 @@
+"""The further sessions of a course, proposed one after another, and the check before they are booked.
+
+The rules:
+
+- The first session, chosen by the patient, sets the pattern: weekday, time of day on the local
+  clock, and the practitioner if one was asked for.
+- Each further session lies inside the window its predecessor opens: never before the course's
+  least gap, never after its greatest. The window is worked out from the session really proposed
+  or chosen, so that moving one moves the windows of those after it.
+- Inside the window the whole pattern is kept if a date within the clinic's drift from the usual
+  date allows it, nearest date first. Otherwise the nearest time counts: within the drift before
+  outside it, the practitioner asked for before others, then nearest date, same weekday, nearest
+  minute, earlier before later.
+- Every session carries alternatives, on different dates where the window has them. One without
+  any time stays empty and says so; its successors count from its usual date.
+- Times come from `slots.offers` and from nowhere else. Give a sweep whose openings, claims and
+  `latest` reach as far as the course can: the horizon binds the first session only.
+- The loops end: as many sessions as asked, each window as long as the course says.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Literal
+
+from intake_plugin.scheduling.slots import Slot, Sweep, offers, validate
+
+Gap = Callable[[dt.date], tuple[dt.date, dt.date, dt.date]]
+"""From one session's local date to the earliest, usual and latest date of the next."""
+
+ProblemKind = Literal["short", "long", "taken", "not-offered"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What a patient asks the whole series to keep: ISO weekday, local time, practitioner."""
+
+    weekday: int
+    time: dt.time
+    practitioner_id: str | None = None
+
+    @classmethod
+    def of(cls, slot: Slot, practitioner_id: str | None = None) -> Pattern:
+        """Return the pattern a first session sets; the practitioner counts only if asked for."""
+        local = slot.local_arrive
+        return cls(local.isoweekday(), local.time(), practitioner_id)
+
+    def kept_by(self, slot: Slot) -> bool:
+        """Whether a slot has this weekday, time and, if one was asked for, practitioner."""
+        return Pattern.of(slot, self.practitioner_id and slot.practitioner_id) == self
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """One session of a proposed series; `ordinal` counts from 1.
+
+    `earliest`, `usual` and `latest` are the local dates its predecessor allows. `conflict` is true
+    where the pattern could not be kept, or, for a time the patient chose, where it cannot be had.
+    """
+
+    ordinal: int
+    slot: Slot | None
+    alternatives: tuple[Slot, ...]
+    earliest: dt.date
+    usual: dt.date
+    latest: dt.date
+    conflict: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesProblem:
+    """Why a session cannot be booked as chosen; `earliest` and `latest` are the dates it may have.
+
+    `short` and `long`: the gap from the session before. `taken`: somebody else has the time.
+    `not-offered`: hours, grid, notice or a clinical date exclude the time whoever is free.
+    """
+
+    ordinal: int
+    kind: ProblemKind
+    earliest: dt.date | None = None
+    latest: dt.date | None = None
+
+
+def propose(
+    sweep: Sweep,
+    first: Slot,
+    *,
+    sessions: int,
+    gap: Gap,
+    drift_days: int,
+    practitioner_id: str | None = None,
+    chosen: Mapping[int, dt.datetime] | None = None,
+    alternatives: int = 3,
+) -> tuple[Proposal, ...]:
+    """Return the whole series, the first session included.
+
+    `practitioner_id` is the practitioner the patient asked for. `chosen` holds arrivals (aware) by
+    ordinal that the patient picked instead of a proposal; they are kept, and what follows counts
+    from them. `alternatives` is how many other times to name for each session.
+    """
+    pattern = Pattern.of(first, practitioner_id)
+    series = [Proposal(1, first, (), first.date, first.date, first.date, conflict=False)]
+    for ordinal in range(2, sessions + 1):
+        before = series[-1]
+        earliest, usual, latest = _window(gap, before.slot.date if before.slot else before.usual)
+        search = _Search(sweep, pattern, earliest, usual, latest, drift_days)
+        ranked = search.ranked(alternatives + 1)
+        picked = (chosen or {}).get(ordinal)
+        if picked is None:
+            slot = ranked[0] if ranked else None
+            conflict = slot is None or not search.exact(slot)
+        else:
+            slot = _validated(sweep, picked, practitioner_id)
+            conflict = slot is None
+        others = _spread(
+            [other for other in ranked if slot is None or other.arrive != slot.arrive], alternatives
+        )
+        series.append(Proposal(ordinal, slot, others, earliest, usual, latest, conflict))
+    return tuple(series)
+
+
+def check(sweep: Sweep, slots: Sequence[Slot | dt.datetime], gap: Gap) -> tuple[SeriesProblem, ...]:
+    """Return everything that keeps these sessions from being booked together, in order of sessions.
+
+    A session given as a slot must be free with its practitioner; one given as an arrival (aware)
+    with any. Empty when the series can be booked as it stands.
+    """
+    problems: list[SeriesProblem] = []
+    found = [_offered(sweep, session) for session in slots]
+    dates = [_arrival(session).astimezone(sweep.zone).date() for session in slots]
+    own = _overlapping(found)
+    for index, session in enumerate(slots):
+        ordinal = index + 1
+        if index:
+            earliest, _, latest = _window(gap, dates[index - 1])
+            if dates[index] < earliest:
+                problems.append(SeriesProblem(ordinal, "short", earliest, latest))
+            elif dates[index] > latest:
+                problems.append(SeriesProblem(ordinal, "long", earliest, latest))
+        if found[index] is None:
+            empty = _offered(_without_claims(sweep), session)
+            problems.append(SeriesProblem(ordinal, "taken" if empty else "not-offered"))
+        elif index in own:
+            problems.append(SeriesProblem(ordinal, "taken"))
+    return tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """The window of one session and how near a slot in it comes to what is wanted."""
+
+    sweep: Sweep
+    pattern: Pattern
+    earliest: dt.date
+    usual: dt.date
+    latest: dt.date
+    drift_days: int
+
+    def ranked(self, enough: int) -> list[Slot]:
+        """Return slots nearest first; the drift alone if it holds enough, else the whole window."""
+        drift = dt.timedelta(days=self.drift_days)
+        near = self._offers(max(self.usual - drift, self.earliest), min(self.usual + drift, self.latest))
+        found = near if len(near) >= enough else self._offers(self.earliest, self.latest)
+        return sorted(found, key=self._distance)
+
+    def exact(self, slot: Slot) -> bool:
+        """Whether the slot keeps the whole pattern within the drift."""
+        return abs((slot.date - self.usual).days) <= self.drift_days and self.pattern.kept_by(slot)
+
+    def _offers(self, first: dt.date, last: dt.date) -> list[Slot]:
+        found = {slot.arrive: slot for slot in offers(self.sweep, first=first, last=last)}
+        if self.pattern.practitioner_id is not None:
+            asked = offers(self.sweep, first=first, last=last, practitioner_id=self.pattern.practitioner_id)
+            found |= {slot.arrive: slot for slot in asked}
+        return list(found.values())
+
+    def _distance(self, slot: Slot) -> tuple[bool, bool, bool, int, bool, int, dt.datetime]:
+        local = slot.local_arrive
+        days = abs((local.date() - self.usual).days)
+        asked = self.pattern.practitioner_id
+        return (
+            not self.exact(slot),
+            days > self.drift_days,
+            asked is not None and slot.practitioner_id != asked,
+            days,
+            local.isoweekday() != self.pattern.weekday,
+            abs(_minutes(local.time()) - _minutes(self.pattern.time)),
+            slot.arrive,
+        )
+
+
+def _window(gap: Gap, date: dt.date) -> tuple[dt.date, dt.date, dt.date]:
+    earliest, usual, latest = gap(date)
+    earliest = max(earliest, date + dt.timedelta(days=1))
+    return earliest, max(earliest, min(usual, latest)), latest
+
+
+def _spread(ranked: Sequence[Slot], count: int) -> tuple[Slot, ...]:
+    """Take the nearest slot of each date first, then the nearest of what is left."""
+    by_date: dict[dt.date, Slot] = {}
+    for slot in ranked:
+        by_date.setdefault(slot.date, slot)
+    leading = list(by_date.values())[:count]
+    rest = [slot for slot in ranked if slot not in leading]
+    return tuple(leading + rest[: count - len(leading)])
+
+
+def _validated(sweep: Sweep, arrive: dt.datetime, practitioner_id: str | None) -> Slot | None:
+    asked = validate(sweep, arrive, practitioner_id=practitioner_id) if practitioner_id else None
+    return asked or validate(sweep, arrive)
+
+
+def _offered(sweep: Sweep, session: Slot | dt.datetime) -> Slot | None:
+    practitioner_id = session.practitioner_id if isinstance(session, Slot) else None
+    return validate(sweep, _arrival(session), practitioner_id=practitioner_id)
+
+
+def _arrival(session: Slot | dt.datetime) -> dt.datetime:
+    return session.arrive if isinstance(session, Slot) else session
+
+
+def _overlapping(slots: Sequence[Slot | None]) -> set[int]:
+    """Return the index of every slot that claims what an earlier one of the same series claims."""
+    claims = [(index, claim) for index, slot in enumerate(slots) if slot for claim in slot.claims]
+    return {
+        max(left, right)
+        for (left, one), (right, other) in combinations(claims, 2)
+        if one[:2] == other[:2] and one.start < other.end and other.start < one.end
+    }
+
+
+def _without_claims(sweep: Sweep) -> Sweep:
+    return replace(sweep, resources=tuple(replace(each, busy=(), blocked=()) for each in sweep.resources))
+
+
+def _minutes(time: dt.time) -> int:
+    return time.hour * 60 + time.minute

@@ -1,0 +1,434 @@
+"""The times a patient can choose: one sweep that both offers and validates.
+
+The rules, which the sweep below obeys in one pass:
+
+- A slot is named by its arrival. Arrivals lie on the clinic's grid, counted on the local clock from
+  midnight of each date. Arrival, start of the room, treatment and end are all printed for the
+  patient, so none of them may fall into an hour the clock shows twice; an arrival the clock skips
+  does not exist.
+- The whole visit, from arrival to end, lies inside one opening of the clinic. The practitioner's
+  part lies inside one opening of the practitioner, the room's part inside one of the room.
+- Every kind of resource the session needs gives one lane. A lane is free when the claim, which is
+  the resource's part widened by the resource's buffers, overlaps nothing that is busy. Busy times
+  are claims already, so buffers keep their distance from each other. Buffers may run past the
+  opening: hours say when patients are seen, not when a room is cleaned.
+- No arrival before the end of notice, none at or after the horizon, none on a local date before the
+  clinical outcome allows it or on one that a rule forbids.
+- Of several free resources the one with the fewest arrivals of that date lost to claims is taken,
+  then the first by id; of its lanes the lowest. The choice depends on nothing but the date, so a
+  sweep of a month and a sweep of its one day agree.
+- Everything is half-open: a session may start at the second another ends.
+- Offering and validating are the same act. A time is valid when the sweep of its date offers it.
+- The loops end: a sweep never looks beyond the openings it was given, whatever dates are asked.
+
+To book, sweep again inside the transaction and let the store of claims have the last word.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from intake_plugin.scheduling.claims import Claim
+from intake_plugin.scheduling.clocks import (
+    DAY,
+    EPOCH_ORDINAL,
+    SECOND,
+    Interval,
+    Stretch,
+    ambiguous,
+    around,
+    instant,
+    instants,
+    seconds,
+)
+
+Kind = Literal["practitioner", "room"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """How a session lies around the start of its treatment.
+
+    The patient arrives `arrive` before it, the room is needed from `room` before it (the cream
+    going on, or zero), the practitioner for `treatment`, and room and patient for `after` more.
+    Raises ValueError for a negative part or an empty treatment.
+    """
+
+    arrive: dt.timedelta
+    room: dt.timedelta
+    treatment: dt.timedelta
+    after: dt.timedelta
+
+    def __post_init__(self) -> None:
+        nothing = dt.timedelta()
+        if min(self.arrive, self.room, self.after) < nothing or self.treatment <= nothing:
+            raise ValueError(f"{self} has a negative part or no treatment. Check the protocol's timeline.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceCalendar:
+    """When a practitioner or a room is there, and what already takes its time.
+
+    `open` holds the resource's own openings, sorted and merged as `open_intervals` returns them;
+    empty for a resource that does not serve the treatment. `busy` holds the claims of each lane,
+    in any order; a lane left out has none. `blocked` holds what takes every lane at once.
+    `before` and `after` are the buffers a new claim brings with it.
+    """
+
+    id: str
+    kind: Kind
+    open: tuple[Interval, ...]
+    busy: tuple[tuple[Interval, ...], ...] = ()
+    blocked: tuple[Interval, ...] = ()
+    lanes: int = 1
+    before: dt.timedelta = dt.timedelta()
+    after: dt.timedelta = dt.timedelta()
+
+
+def by_lane(claims: Iterable[tuple[int, Interval]]) -> tuple[tuple[Interval, ...], ...]:
+    """Sort (lane, interval) pairs into the shape of `ResourceCalendar.busy`."""
+    lanes: dict[int, list[Interval]] = {}
+    for lane, interval in claims:
+        lanes.setdefault(lane, []).append(interval)
+    return tuple(tuple(lanes.get(lane, ())) for lane in range(max(lanes, default=-1) + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One lane of a resource as given to a slot, with the buffers its claim needs."""
+
+    resource_id: str
+    lane: int
+    before: dt.timedelta
+    after: dt.timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One bookable visit: its arrival (aware, UTC), its span, and the seats chosen for it."""
+
+    arrive: dt.datetime
+    span: Span
+    zone: ZoneInfo
+    practitioner: Seat | None
+    room: Seat | None
+
+    @property
+    def treatment(self) -> dt.datetime:
+        """Start of the treatment, aware, UTC."""
+        return self.arrive + self.span.arrive
+
+    @property
+    def end(self) -> dt.datetime:
+        """End of the patient's visit, aware, UTC."""
+        return self.treatment + self.span.treatment + self.span.after
+
+    @property
+    def local_arrive(self) -> dt.datetime:
+        """The arrival on the clinic's clock, naive."""
+        return self._local(self.arrive)
+
+    @property
+    def local_treatment(self) -> dt.datetime:
+        """The start of the treatment on the clinic's clock, naive."""
+        return self._local(self.treatment)
+
+    @property
+    def local_end(self) -> dt.datetime:
+        """The end of the visit on the clinic's clock, naive."""
+        return self._local(self.end)
+
+    @property
+    def date(self) -> dt.date:
+        """The local date of the arrival."""
+        return self.local_arrive.date()
+
+    @property
+    def practitioner_id(self) -> str | None:
+        """The practitioner's resource id, or None where the session needs none."""
+        return self.practitioner.resource_id if self.practitioner else None
+
+    @property
+    def practitioner_lane(self) -> int | None:
+        """The practitioner's lane, or None where the session needs none."""
+        return self.practitioner.lane if self.practitioner else None
+
+    @property
+    def room_id(self) -> str | None:
+        """The room's resource id, or None where the session needs none."""
+        return self.room.resource_id if self.room else None
+
+    @property
+    def room_lane(self) -> int | None:
+        """The room's lane, or None where the session needs none."""
+        return self.room.lane if self.room else None
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """What the visit takes from its resources, buffers included."""
+        done = self.treatment + self.span.treatment
+        parts = (
+            (self.practitioner, self.treatment, done),
+            (self.room, self.treatment - self.span.room, self.end),
+        )
+        return tuple(
+            Claim(seat.resource_id, seat.lane, start - seat.before, end + seat.after)
+            for seat, start, end in parts
+            if seat is not None
+        )
+
+    def _local(self, moment: dt.datetime) -> dt.datetime:
+        return moment.astimezone(self.zone).replace(tzinfo=None, fold=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """Everything that decides which times exist, in one value.
+
+    `opening` holds the clinic's openings, sorted and merged. `earliest` is now plus notice and
+    `latest` the end of the horizon, both aware; an arrival lies in [earliest, latest). A session
+    takes one seat of every kind in `needs`, so a clinic that lists no rooms leaves them out there.
+    `tick` is the step in which claims are stored; busy times are widened to it, so that nothing is
+    offered that the store would refuse. Raises ValueError for naive datetimes or an empty grid.
+    """
+
+    zone: ZoneInfo
+    grid: dt.timedelta
+    span: Span
+    opening: tuple[Interval, ...]
+    resources: tuple[ResourceCalendar, ...]
+    earliest: dt.datetime
+    latest: dt.datetime
+    not_before: dt.date | None = None
+    forbidden: Collection[dt.date] = frozenset()
+    needs: tuple[Kind, ...] = ("practitioner", "room")
+    tick: dt.timedelta = SECOND
+
+    def __post_init__(self) -> None:
+        for end in (self.earliest, self.latest):
+            seconds(end)
+        if min(self.grid, self.tick) < SECOND:
+            raise ValueError(f"A grid of {self.grid} and a tick of {self.tick} need at least a second each.")
+
+
+def offers(sweep: Sweep, *, first: dt.date, last: dt.date, practitioner_id: str | None = None) -> list[Slot]:
+    """Return one slot for every arrival possible on the local dates `first` to `last`, in order.
+
+    `practitioner_id` asks for one practitioner; nothing is offered for an unknown one.
+    """
+    board = _board(sweep, first, last, practitioner_id)
+    slots: list[Slot] = []
+    for day in board.days:
+        order = {kind: _fairest_first(lanes, day.number) for kind, lanes in board.lanes.items()}
+        practitioners, rooms = order.get("practitioner", ()), order.get("room", ())
+        slots.extend(
+            Slot(
+                instant(board.arrivals[index]),
+                sweep.span,
+                sweep.zone,
+                _first_free(practitioners, index),
+                _first_free(rooms, index),
+            )
+            for index in compress(range(day.first, day.end), board.free[day.first : day.end])
+        )
+    return slots
+
+
+def validate(sweep: Sweep, arrive: dt.datetime, *, practitioner_id: str | None = None) -> Slot | None:
+    """Return the slot `offers` has for this arrival (aware), or None if it has none."""
+    if not sweep.earliest <= arrive < sweep.latest:
+        return None
+    date = arrive.astimezone(sweep.zone).date()
+    found = offers(sweep, first=date, last=date, practitioner_id=practitioner_id)
+    return next((slot for slot in found if slot.arrive == arrive), None)
+
+
+def days(
+    sweep: Sweep, *, first: dt.date, last: dt.date, practitioner_id: str | None = None
+) -> dict[dt.date, int]:
+    """Return how many arrivals `offers` has on each local date from `first` to `last` that has any."""
+    board = _board(sweep, first, last, practitioner_id)
+    counts = ((day.date, board.free.count(1, day.first, day.end)) for day in board.days)
+    return {date: count for date, count in counts if count}
+
+
+class _Day(NamedTuple):
+    """A local date and its arrivals, `arrivals[first:end]`."""
+
+    number: int
+    date: dt.date
+    first: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    """A lane over all arrivals: `free` is 1 where it can take one; `lost` by day, for the resource."""
+
+    seat: Seat
+    free: bytearray
+    lost: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Board:
+    """Arrivals in order, with 1 in `free` where every kind needed has a free lane."""
+
+    arrivals: list[int]
+    days: list[_Day]
+    lanes: dict[Kind, list[_Lane]]
+    free: bytes
+
+
+class _Part(NamedTuple):
+    """A resource's part of a visit, in seconds from the arrival."""
+
+    start: int
+    end: int
+
+
+def _board(sweep: Sweep, first: dt.date, last: dt.date, practitioner_id: str | None) -> _Board:
+    arrivals, dates = _arrivals(sweep, first, last)
+    lanes: dict[Kind, list[_Lane]] = {kind: [] for kind in sweep.needs}
+    for calendar in sweep.resources:
+        pinned = practitioner_id is not None and calendar.kind == "practitioner"
+        if calendar.kind in lanes and (not pinned or calendar.id == practitioner_id):
+            lanes[calendar.kind].extend(_lanes(sweep, calendar, arrivals, dates))
+    free = int.from_bytes(b"\x01" * len(arrivals))
+    for kind in lanes.values():
+        any_lane = 0
+        for lane in kind:
+            any_lane |= int.from_bytes(lane.free)
+        free &= any_lane
+    return _Board(arrivals, dates, lanes, free.to_bytes(len(arrivals)))
+
+
+def _arrivals(sweep: Sweep, first: dt.date, last: dt.date) -> tuple[list[int], list[_Day]]:
+    """List the arrivals the clinic itself allows: grid, clock, opening, notice, horizon, dates."""
+    dates = _dates(sweep, first, last)
+    if not dates:
+        return [], []
+    length = _part(sweep.span, "visit").end
+    clock = around(sweep.zone, dates[0], dates[-1], margin=length)
+    grid: list[int] = []
+    ends: list[int] = []
+    for date in dates:
+        grid.extend(_on_grid(date, sweep.grid // SECOND, clock))
+        ends.append(len(grid))
+    allowed = _allowed(sweep, grid, clock)
+    arrivals = list(compress(grid, allowed))
+    listed: list[_Day] = []
+    begin = index = 0
+    for date, end in zip(dates, ends, strict=True):
+        count = allowed.count(1, begin, end)
+        if count:
+            listed.append(_Day(len(listed), date, index, index + count))
+        begin, index = end, index + count
+    return arrivals, listed
+
+
+def _dates(sweep: Sweep, first: dt.date, last: dt.date) -> list[dt.date]:
+    """List the dates worth looking at; a day to spare on both sides stands in for the offset."""
+    if not sweep.opening:
+        return []
+    start = max(seconds(sweep.earliest), min(opening.start for opening in sweep.opening))
+    end = min(seconds(sweep.latest), max(opening.end for opening in sweep.opening))
+    begin = max(first, sweep.not_before or first).toordinal()
+    begin = max(begin, start // DAY - 1 + EPOCH_ORDINAL)
+    finish = min(last.toordinal(), end // DAY + 1 + EPOCH_ORDINAL)
+    dates = map(dt.date.fromordinal, range(begin, finish + 1))
+    return [date for date in dates if date not in sweep.forbidden]
+
+
+def _on_grid(date: dt.date, grid: int, clock: Sequence[Stretch]) -> Iterable[int]:
+    midnight = (date.toordinal() - EPOCH_ORDINAL) * DAY
+    for stretch in clock:
+        for start, end in instants(midnight, midnight + DAY, (stretch,)):
+            late = (start + stretch.offset - midnight) % grid
+            yield from range(start + (grid - late) % grid, end, grid)
+
+
+def _allowed(sweep: Sweep, grid: list[int], clock: Sequence[Stretch]) -> bytearray:
+    visit, room = _part(sweep.span, "visit"), _part(sweep.span, "room")
+    allowed = bytearray(len(grid))
+    _keep_inside(allowed, grid, sweep.opening, visit)
+    notice = bisect_left(grid, seconds(sweep.earliest, up=True))
+    horizon = bisect_left(grid, seconds(sweep.latest, up=True))
+    allowed[:notice] = bytes(notice)
+    allowed[horizon:] = bytes(len(grid) - horizon)
+    for printed in {visit.start, room.start, _part(sweep.span, "practitioner").start, visit.end}:
+        for start, end in ambiguous(clock):
+            _drop(allowed, bisect_left(grid, start - printed), bisect_left(grid, end - printed))
+    return allowed
+
+
+def _lanes(sweep: Sweep, calendar: ResourceCalendar, arrivals: list[int], dates: list[_Day]) -> list[_Lane]:
+    part = _part(sweep.span, calendar.kind)
+    claim = _Part(part.start - _up(calendar.before), part.end + _up(calendar.after))
+    inside = bytearray(len(arrivals))
+    _keep_inside(inside, arrivals, calendar.open, part)
+    _drop_overlaps(blocked := inside[:], arrivals, calendar.blocked, claim, sweep.tick // SECOND)
+    masks: list[bytearray] = []
+    for lane in range(calendar.lanes):
+        masks.append(blocked[:])
+        if lane < len(calendar.busy):
+            _drop_overlaps(masks[-1], arrivals, calendar.busy[lane], claim, sweep.tick // SECOND)
+    lost = [
+        inside.count(1, day.first, day.end) * len(masks)
+        - sum(mask.count(1, day.first, day.end) for mask in masks)
+        for day in dates
+    ]
+    return [
+        _Lane(Seat(calendar.id, lane, calendar.before, calendar.after), mask, lost)
+        for lane, mask in enumerate(masks)
+    ]
+
+
+def _part(span: Span, whose: Kind | Literal["visit"]) -> _Part:
+    treatment = span.arrive
+    if whose == "practitioner":
+        return _Part(treatment // SECOND, _up(treatment + span.treatment))
+    end = _up(treatment + span.treatment + span.after)
+    return _Part((treatment - span.room) // SECOND if whose == "room" else 0, end)
+
+
+def _up(duration: dt.timedelta) -> int:
+    return -(-duration // SECOND)
+
+
+def _keep_inside(mask: bytearray, arrivals: list[int], openings: Iterable[Interval], part: _Part) -> None:
+    for start, end in openings:
+        low, high = bisect_left(arrivals, start - part.start), bisect_right(arrivals, end - part.end)
+        if low < high:
+            mask[low:high] = b"\x01" * (high - low)
+
+
+def _drop_overlaps(
+    mask: bytearray, arrivals: list[int], busy: Iterable[Interval], claim: _Part, tick: int
+) -> None:
+    for start, end in busy:
+        if start < end:
+            low = bisect_right(arrivals, start - start % tick - claim.end)
+            _drop(mask, low, bisect_left(arrivals, end + -end % tick - claim.start, low))
+
+
+def _drop(mask: bytearray, low: int, high: int) -> None:
+    if low < high:
+        mask[low:high] = bytes(high - low)
+
+
+def _fairest_first(lanes: Sequence[_Lane], day: int) -> list[_Lane]:
+    return sorted(lanes, key=lambda lane: (lane.lost[day], lane.seat.resource_id, lane.seat.lane))
+
+
+def _first_free(lanes: Sequence[_Lane], index: int) -> Seat | None:
+    for lane in lanes:
+        if lane.free[index]:
+            return lane.seat
+    return None
