@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from importlib.metadata import entry_points, requires
 from pathlib import Path
@@ -40,7 +41,12 @@ def test_flask_finds_the_command_line() -> None:
 
 def test_constraints_pin_what_is_required_and_name_no_place() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
-    pins = {line.split("==")[0].lower().replace("_", "-") for line in lines}
     assert all("==" in line and "@" not in line and "/" not in line for line in lines)
-    names = {requirement.split(";")[0].split("[")[0].split(">")[0].strip() for requirement in requires("intake_plugin") or ()}
-    assert {name.lower().replace("_", "-") for name in names} - {"intake-plugin"} <= pins
+    pinned = {canonical(line) for line in lines}
+    needed = {canonical(requirement) for requirement in requires("intake_plugin") or ()}
+    assert needed - {"intake-plugin"} <= pinned
+
+
+def canonical(requirement: str) -> str:
+    """Return a project's name as package indexes compare names."""
+    return re.sub("[-_.]+", "-", re.split(r"[^\w.-]", requirement, maxsplit=1)[0]).lower()
