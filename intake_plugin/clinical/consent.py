@@ -1,0 +1,150 @@
+"""Consent documents: which ones a case needs, and their exact text.
+
+The text that is signed is built here and nowhere else, so that what is shown, hashed and stored
+is the same string.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from intake_plugin.clinical.answers import Answers
+from intake_plugin.clinical.conditions import Known
+from intake_plugin.clinical.protocol import ConsentDocument, NumbingProduct, Protocol
+from intake_plugin.errors import Problem, ProtocolError, did_you_mean
+
+CONSENT_FACTS: Final = frozenset(
+    {
+        "address",
+        "area",
+        "clinic",
+        "complaints",
+        "controller",
+        "course",
+        "email",
+        "emergency",
+        "product",
+        "product_contact",
+        "retention",
+        "sessions",
+        "telephone",
+    }
+)
+"""The placeholders that a consent text may hold, each in braces."""
+
+_PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
+_PARAGRAPHS: Final = re.compile(r"\n[ \t]*\n+")
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedConsent:
+    """A consent document as the patient reads it.
+
+    `elements` are pairs of a heading and its paragraphs. `text` is the whole in plain words: title,
+    headings, paragraphs, statement, parted by empty lines; `sha256` is the hash of its UTF-8 octets.
+    """
+
+    id: str
+    version: str
+    locale: str
+    title: str
+    elements: tuple[tuple[str, tuple[str, ...]], ...]
+    statement: str
+    required: bool
+    text: str
+    sha256: str
+
+
+def documents(
+    protocol: Protocol, answers: Answers, *, today: dt.date, product: NumbingProduct | None
+) -> tuple[ConsentDocument, ...]:
+    """Return the documents for this case, in the protocol's order.
+
+    A document is left out when its condition is certainly false, or when it is about numbing and
+    no `product` is planned.
+    """
+    known = Known(protocol, answers, today=today)
+    return tuple(
+        document
+        for document in protocol.consent
+        if (product is not None or not document.needs_numbing)
+        and (document.when is None or known.truth(document.when) is not False)
+    )
+
+
+def placeholders(text: str) -> Iterator[str]:
+    """Yield the name of each placeholder in `text`."""
+    return (match[1] for match in _PLACEHOLDER.finditer(text))
+
+
+def render(
+    document: ConsentDocument,
+    protocol: Protocol,
+    answers: Answers,
+    *,
+    today: dt.date,
+    locale: str,
+    facts: Mapping[str, str],
+) -> RenderedConsent:
+    """Return `document` in words, with `facts` put in for its placeholders.
+
+    An element is left out only when its condition is certainly false. Raises `ProtocolError` that
+    lists every placeholder without a fact.
+    """
+    known = Known(protocol, answers, today=today)
+    words = protocol.words(locale).consent[document.id]
+    fill = _Filler(facts)
+    title, statement = fill(words.title), fill(words.statement)
+    elements = tuple(
+        (fill(words.elements[element.id].heading), _paragraphs(fill(words.elements[element.id].body)))
+        for element in document.elements
+        if element.when is None or known.truth(element.when) is not False
+    )
+    if fill.missing:
+        where = f"{protocol.id}: consent.{document.id}"
+        raise ProtocolError(
+            f"Consent {document.id!r}",
+            [
+                Problem(where, f"There is no fact for {{{name}}}.{did_you_mean(name, facts)}")
+                for name in fill.missing
+            ],
+        )
+    text = "\n\n".join([title, *(part for heading, body in elements for part in (heading, *body)), statement])
+    return RenderedConsent(
+        id=document.id,
+        version=document.version,
+        locale=locale,
+        title=title,
+        elements=elements,
+        statement=statement,
+        required=document.required,
+        text=text,
+        sha256=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+class _Filler:
+    """Puts facts in for placeholders, once: braces inside a fact stay as they are."""
+
+    def __init__(self, facts: Mapping[str, str]) -> None:
+        self._facts = facts
+        self.missing: dict[str, None] = {}
+
+    def __call__(self, text: str) -> str:
+        return _PLACEHOLDER.sub(self._fact, text).strip()
+
+    def _fact(self, match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in self._facts:
+            self.missing[name] = None
+            return match[0]
+        return self._facts[name]
+
+
+def _paragraphs(body: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in _PARAGRAPHS.split(body.replace("\r\n", "\n")) if part.strip())
