@@ -26,9 +26,9 @@ intake = Intake(db, staff=current_staff)
 
 CLINICS = Path(__file__).parent / "clinics"
 MOUNTS = {"london": "London", "new-york": "New York"}
-POLICY = "; ".join(
-    ("default-src 'none'", "base-uri 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'")
-    + ("form-action 'self'",)
+POLICY = (
+    "default-src 'none'; base-uri 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "form-action 'self'"
 )
 
 
