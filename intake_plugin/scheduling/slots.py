@@ -45,6 +45,7 @@ from intake_plugin.scheduling.clocks import (
     around,
     instant,
     instants,
+    midnight,
     seconds,
 )
 
@@ -347,10 +348,10 @@ def _dates(sweep: Sweep, first: dt.date, last: dt.date) -> list[dt.date]:
 
 
 def _on_grid(date: dt.date, grid: int, clock: Sequence[Stretch]) -> Iterable[int]:
-    midnight = (date.toordinal() - EPOCH_ORDINAL) * DAY
+    day = midnight(date)
     for stretch in clock:
-        for start, end in instants(midnight, midnight + DAY, (stretch,)):
-            late = (start + stretch.offset - midnight) % grid
+        for start, end in instants(day, day + DAY, (stretch,)):
+            late = (start + stretch.offset - day) % grid
             yield from range(start + (grid - late) % grid, end, grid)
 
 
@@ -364,7 +365,8 @@ def _allowed(sweep: Sweep, grid: list[int], clock: Sequence[Stretch]) -> bytearr
     allowed[horizon:] = bytes(len(grid) - horizon)
     for printed in {visit.start, room.start, _part(sweep.span, "practitioner").start, visit.end}:
         for start, end in ambiguous(clock):
-            _drop(allowed, bisect_left(grid, start - printed), bisect_left(grid, end - printed))
+            low, high = bisect_left(grid, start - printed), bisect_left(grid, end - printed)
+            allowed[low:high] = bytes(high - low)
     return allowed
 
 
@@ -413,14 +415,10 @@ def _drop_overlaps(
     mask: bytearray, arrivals: list[int], busy: Iterable[Interval], claim: _Part, tick: int
 ) -> None:
     for start, end in busy:
-        if start < end:
-            low = bisect_right(arrivals, start - start % tick - claim.end)
-            _drop(mask, low, bisect_left(arrivals, end + -end % tick - claim.start, low))
-
-
-def _drop(mask: bytearray, low: int, high: int) -> None:
-    if low < high:
-        mask[low:high] = bytes(high - low)
+        low = bisect_right(arrivals, start - start % tick - claim.end)
+        high = bisect_left(arrivals, end + -end % tick - claim.start, low)
+        if low < high and start < end:
+            mask[low:high] = bytes(high - low)
 
 
 def _fairest_first(lanes: Sequence[_Lane], day: int) -> list[_Lane]:
