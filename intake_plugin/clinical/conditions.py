@@ -96,6 +96,7 @@ def _is_date(answer: PartialDate) -> bool:
 class Known:
     """What one answer set tells on one day; remembers which questions are asked.
 
+    `answered_on` is the day of the answers, where that is not `today`: no past date is later than it.
     `derived` fixes derived values instead of working them out, which lets the linter try each.
     """
 
@@ -105,11 +106,13 @@ class Known:
         answers: Answers,
         *,
         today: dt.date,
+        answered_on: dt.date | None = None,
         derived: Mapping[str, int] | None = None,
     ) -> None:
         self.protocol = protocol
         self.answers = answers
         self.today = today
+        self._answered_on = answered_on or today
         self._fixed = derived or {}
         self._derived = {value.id: value for value in protocol.derived}
         self._inactive = {rule.id for rule in protocol.rules if not rule.active}
@@ -146,14 +149,14 @@ class Known:
     def date(self, link_id: str) -> dt.date | None:
         """Return the last day a date answer can mean, or None when it is unknown or not asked.
 
-        A past date is never later than today: "about this month" has happened already.
+        A past date is never later than the day of the answer: "about this month" had happened by then.
         """
         answer = self.answer(link_id)
         if self.asked(link_id) is not True or not isinstance(answer, PartialDate):
             return None
         question = self.protocol.questions.get(link_id)
         past = question is None or question.tense == "past"
-        return min(answer.latest, self.today) if past else answer.latest
+        return min(answer.latest, self._answered_on) if past else answer.latest
 
     def derived(self, name: str) -> int | None:
         """Return a derived value: completed years, or a banded score; None when a part is unknown."""

@@ -95,14 +95,22 @@ class Screening:
 
 
 def screen(
-    protocol: Protocol, answers: Answers, *, today: dt.date, stock: Sequence[str], locale: str
+    protocol: Protocol,
+    answers: Answers,
+    *,
+    today: dt.date,
+    stock: Sequence[str],
+    locale: str,
+    answered_on: dt.date | None = None,
 ) -> Screening:
     """Screen `answers` on `today`, the day of the session or of the question, in the clinic's zone.
 
+    `answered_on` is the day of the answers, where that is another one: "about this month" counts
+    from it at the latest.
     `stock` are the numbing products the clinic keeps, in order of preference. Findings are sorted
     by precedence, then in the protocol's order.
     """
-    known = Known(protocol, answers, today=today)
+    known = Known(protocol, answers, today=today, answered_on=answered_on)
     words = protocol.words(locale)
     numbing = choose(protocol, answers, today=today, stock=stock)
     findings = [
@@ -114,14 +122,20 @@ def screen(
 
 
 def screen_safely(
-    protocol: Protocol, answers: Answers, *, today: dt.date, stock: Sequence[str], locale: str
+    protocol: Protocol,
+    answers: Answers,
+    *,
+    today: dt.date,
+    stock: Sequence[str],
+    locale: str,
+    answered_on: dt.date | None = None,
 ) -> Screening:
     """Screen like `screen`, but turn any failure into a review, so that it is never a pass.
 
     Only the kind of failure is logged: its text could hold answers.
     """
     try:
-        return screen(protocol, answers, today=today, stock=stock, locale=locale)
+        return screen(protocol, answers, today=today, stock=stock, locale=locale, answered_on=answered_on)
     except Exception as error:  # whatever went wrong, the patient must not pass
         kind = type(error).__name__
         _log.error("Screening by protocol %s failed (%s); the case goes to review.", protocol.id, kind)  # noqa: TRY400

@@ -79,9 +79,7 @@ def _rendered(office: Office, case: Case) -> tuple[RenderedConsent, ...]:
     protocol, answers, choice = office.protocol_of(case), answers_of(case), numbing_of(office, case)
     facts = _facts(office, case, choice)
     return tuple(
-        render(
-            document, protocol, answers, today=office.today, locale=office.locale_of(case), facts=facts
-        )
+        render(document, protocol, answers, today=office.today, locale=office.locale_of(case), facts=facts)
         for document in documents_for(protocol, answers, today=office.today, product=choice.product)
     )
 

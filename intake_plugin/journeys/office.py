@@ -27,7 +27,7 @@ from intake_plugin.clinical.protocol import Protocol, Texts
 from intake_plugin.errors import Busy, NotFound, Stale
 from intake_plugin.records import audit
 from intake_plugin.records.keyring import KeyRing
-from intake_plugin.records.tables import Case
+from intake_plugin.records.tables import AuditEntry, Case
 from intake_plugin.settings import Clinic, Settings, Treatment
 
 
@@ -118,7 +118,7 @@ def note(
     payload: Mapping[str, Any],
     *,
     actor: audit.Actor = PATIENT,
-) -> audit.AuditEntry:
+) -> AuditEntry:
     """Leave the audit entry of an act on a case in the current transaction."""
     if actor is PATIENT:
         actor = audit.Actor(kind="patient", id=case.id)

@@ -36,22 +36,9 @@ from intake_plugin.records.tables import (
     Signature,
     Verdict,
 )
+from intake_plugin.state import Staff
 
 PAGE_SIZE = 25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clinician:
-    """Who is at the desk; the host's staff hook says so."""
-
-    id: str
-    name: str
-    decides: bool
-
-    @property
-    def actor(self) -> audit.Actor:
-        """The clinician as the audit chain names them."""
-        return audit.Actor(kind="staff", id=self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +57,7 @@ class QueuePage:
     rows: tuple[QueueRow, ...]
     page: int
     pages: int
-    counts: dict[str, int]
+    counts: dict[CaseState, int]
     """How many cases are in each state."""
 
 
@@ -101,7 +88,7 @@ class WholeCase:
     decidable: bool
 
 
-def queue(office: Office, *, state: str | None = None, page: int = 1) -> QueuePage:
+def queue(office: Office, *, state: CaseState | None = None, page: int = 1) -> QueuePage:
     """Return the clinic's cases, newest first; drafts are the patient's own and not listed."""
     listed = sa.select(Case).where(Case.clinic_id == office.clinic.id, Case.state != CaseState.DRAFT)
     counts = dict(
@@ -144,7 +131,7 @@ def _first_appointments(office: Office, case_ids: Sequence[str]) -> dict[str, dt
     return dict(office.session.execute(statement).tuples().all())
 
 
-def whole(office: Office, clinician: Clinician, reference: str) -> WholeCase:
+def whole(office: Office, staff: Staff, reference: str) -> WholeCase:
     """Return one case with everything that belongs to it, and record that it was read."""
     with transaction(office):
         case = _by_reference(office, reference)
@@ -178,7 +165,7 @@ def whole(office: Office, clinician: Clinician, reference: str) -> WholeCase:
             related=_related(office, case),
             decidable=_decidable(case),
         )
-        note(office, case, "read", {"reference": reference}, actor=clinician.actor)
+        note(office, case, "read", {"reference": reference}, actor=audit.Actor(kind="staff", id=staff.id))
     return found
 
 
@@ -250,7 +237,7 @@ class Ruling:
     home_numbing: bool = False
 
 
-def decide(office: Office, clinician: Clinician, reference: str, ruling: Ruling) -> None:
+def decide(office: Office, staff: Staff, reference: str, ruling: Ruling) -> None:
     """Decide a case: clear, clear from a date, or decline, with a note and the clinician's name.
 
     "Clear" lifts the findings that stand and keeps the protocol's dates; "clear from" also sets
@@ -258,7 +245,7 @@ def decide(office: Office, clinician: Clinician, reference: str, ruling: Ruling)
     decide, Stale when the case changed since the page was shown, ValueError when "clear from"
     comes without a date.
     """
-    if not clinician.decides:
+    if staff.role != "decide":
         raise NotFound("Your account can read cases but not decide them.")
     if (ruling.verdict == Verdict.CLEAR_FROM) != (ruling.not_before is not None):
         raise ValueError("Clearing from a date needs the date, and no other decision takes one.")
@@ -268,7 +255,7 @@ def decide(office: Office, clinician: Clinician, reference: str, ruling: Ruling)
             raise OutOfTurn(next_step(office, case).name)
         if case.version != ruling.version:
             raise Stale("The case has changed since this page was shown. Read it once more.")
-        office.session.add(_decision(office, clinician, case, ruling))
+        office.session.add(_decision(office, staff, case, ruling))
         if ruling.verdict == Verdict.DECLINE:
             case.state = CaseState.DECLINED
         else:
@@ -278,7 +265,7 @@ def decide(office: Office, clinician: Clinician, reference: str, ruling: Ruling)
             case,
             "decide",
             {"verdict": ruling.verdict, "not_before": str(ruling.not_before), "answers": case.answers_hash},
-            actor=clinician.actor,
+            actor=audit.Actor(kind="staff", id=staff.id),
         )
 
 
@@ -297,12 +284,12 @@ def _clear(case: Case, screening: Screening, ruling: Ruling) -> None:
     case.state, case.plan = CaseState.CONSENT, None
 
 
-def _decision(office: Office, clinician: Clinician, case: Case, ruling: Ruling) -> Decision:
+def _decision(office: Office, staff: Staff, case: Case, ruling: Ruling) -> Decision:
     return Decision(
         clinic_id=office.clinic.id,
         case_id=case.id,
-        staff_id=clinician.id,
-        staff_name=clinician.name,
+        staff_id=staff.id,
+        staff_name=staff.name,
         verdict=ruling.verdict,
         not_before=ruling.not_before,
         home_numbing=ruling.home_numbing,
@@ -310,4 +297,3 @@ def _decision(office: Office, clinician: Clinician, case: Case, ruling: Ruling) 
         answers_hash=case.answers_hash or "",
         decided_at=office.now,
     )
-

@@ -7,8 +7,6 @@ would newly appear on a session's date is not lifted by it.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
-from functools import lru_cache
 
 from intake_plugin.clinical.numbing import NumbingChoice
 from intake_plugin.clinical.protocol import Outcome
@@ -43,17 +41,20 @@ def screened_on(office: Office, case: Case, date: dt.date) -> Screening:
     )
 
 
-def suitable_on(office: Office, case: Case) -> Callable[[dt.date], bool]:
-    """Return a test of dates: true where no unlifted rule forbids a session."""
-    lifted, not_before = lifted_of(case), case.not_before
+class Unsuitable:
+    """The dates on which a case may not have a session; asked a date, it screens for that date."""
 
-    @lru_cache(maxsize=None)
-    def suitable(date: dt.date) -> bool:
-        if not_before is not None and date < not_before:
+    def __init__(self, office: Office, case: Case) -> None:
+        self._office, self._case = office, case
+        self._lifted = lifted_of(case)
+        self._known: dict[dt.date, bool] = {}
+
+    def __contains__(self, date: object) -> bool:
+        if not isinstance(date, dt.date):
             return False
-        return blocking(screened_on(office, case, date)) <= lifted
-
-    return suitable
+        if date not in self._known:
+            self._known[date] = not blocking(screened_on(self._office, self._case, date)) <= self._lifted
+        return self._known[date]
 
 
 def numbing_of(office: Office, case: Case) -> NumbingChoice:

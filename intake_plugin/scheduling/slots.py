@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import datetime as dt
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from typing import Literal, NamedTuple
@@ -207,7 +207,7 @@ class Sweep:
     earliest: dt.datetime
     latest: dt.datetime
     not_before: dt.date | None = None
-    forbidden: Collection[dt.date] = frozenset()
+    forbidden: Container[dt.date] = frozenset()
     needs: tuple[Kind, ...] = ("practitioner", "room")
     tick: dt.timedelta = SECOND
 
