@@ -13,16 +13,17 @@ from typing import Any
 
 import click
 from flask import Flask, Response
+from flask_login import login_required
 
 from example_host import first_run
 from example_host.accounts import accounts, add, current_staff
 from example_host.demo import demo
 from example_host.extensions import babel, csrf, db, login, migrate
 from example_host.site import Branch, add_site
-from intake_plugin import Intake
+from intake_plugin import Intake, staff_behind
 from intake_plugin.loading import load_clinic
 
-intake = Intake(db, staff=current_staff)
+intake = Intake(db, staff=staff_behind(login_required, current_staff))
 
 CLINICS = Path(__file__).parent / "clinics"
 MOUNTS = {"london": "London", "new-york": "New York"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
-from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import UserMixin, current_user, login_required, login_user, logout_user
 from flask_wtf import FlaskForm
@@ -104,10 +104,3 @@ def sign_out() -> ResponseReturnValue:
 @login_required
 def home() -> str:
     return render_template("staff.html")
-
-
-def ask_to_sign_in() -> ResponseReturnValue:
-    """Send a visitor of a staff page to the sign-in form; anything but a page view is refused."""
-    if request.method != "GET":
-        abort(403)
-    return redirect(url_for("accounts.sign_in", next=request.full_path.rstrip("?")), code=303)

@@ -19,3 +19,5 @@ migrate = Migrate()
 csrf = CSRFProtect()
 babel = Babel()
 login = LoginManager()
+login.login_view = "accounts.sign_in"
+login.login_message = None

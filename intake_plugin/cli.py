@@ -1,0 +1,159 @@
+"""`flask intake ...`: is this site ready for patients, a new key, is the audit chain whole."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
+
+import click
+import sqlalchemy as sa
+from flask.cli import ScriptInfo
+
+from intake_plugin.errors import IntakeError
+from intake_plugin.records import audit, keyring
+from intake_plugin.records.base import Base
+from intake_plugin.settings import Approval, Clinic, Treatment
+from intake_plugin.state import State, current_state
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_MIGRATE = "Run `flask db migrate` and `flask db upgrade`."
+
+
+def _in_app(command: Callable[P, R]) -> Callable[P, R]:
+    """Run `command` in the app; what is wrong with its files or settings is told without a traceback."""
+
+    @click.pass_context
+    def run(context: click.Context, /, *args: Any, **kwargs: Any) -> R:
+        try:
+            app = context.ensure_object(ScriptInfo).load_app()
+        except IntakeError as error:
+            raise click.ClickException(str(error)) from None
+        with app.app_context():
+            return command(*args, **kwargs)
+
+    return functools.update_wrapper(run, command)
+
+
+@click.group()
+def intake() -> None:
+    """Check and look after the intake plugin."""
+
+
+@intake.command("new-key")
+def new_key() -> None:
+    """Print a new encryption key, to be put in front of INTAKE_KEYS."""
+    click.echo(keyring.new_key())
+
+
+@intake.command()
+@_in_app
+def check() -> None:
+    """Say what is missing before a patient may use this site.
+
+    Lists each clinic's treatments with version, changes, fingerprint and approval, and compares
+    the plugin's tables with the database. The exit code is 1 when anything is missing.
+    """
+    state = current_state()
+    found = [line for mount, clinic in state.clinics.items() for line in _check_clinic(mount, clinic)]
+    if not state.clinics:
+        found.append("No clinic is mounted. Register intake.blueprint(...) for at least one.")
+    found += _check_tables(state)
+    if found:
+        raise click.ClickException("This site is not ready for patients:\n" + _listed(found))
+    click.echo("Ready for patients.")
+
+
+@intake.command()
+@_in_app
+def verify() -> None:
+    """Walk the audit chain of every clinic and name the entries that are broken.
+
+    Prints each chain's last hash; kept elsewhere, it proves that the chain was not written anew.
+    """
+    state = current_state()
+    broken = []
+    for clinic_id in sorted({clinic.id for clinic in state.clinics.values()}):
+        problems = audit.verify(state.db.session(), clinic_id)
+        broken += [f"{clinic_id}: {problem}" for problem in problems]
+        if not problems:
+            click.echo(f"{clinic_id}: whole, up to {audit.head(state.db.session(), clinic_id)}")
+    if broken:
+        raise click.ClickException("The audit chain is broken:\n" + _listed(broken))
+
+
+def _listed(lines: list[str]) -> str:
+    return "\n".join(f"  - {line}" for line in lines)
+
+
+def _check_clinic(mount: str, clinic: Clinic) -> Iterator[str]:
+    click.echo(f"{clinic.name} (clinic {clinic.id!r}, mounted as {mount!r})")
+    for protocol_id, treatment in clinic.treatments.items():
+        click.echo(f"  {protocol_id} {treatment.protocol.version}, {_approval(treatment)}")
+        click.echo(f"    fingerprint {treatment.fingerprint}")
+        for change in treatment.changes:
+            click.echo(f"    changed: {change}")
+        if not treatment.approved:
+            yield (
+                f"{clinic.name}: nobody answers for {protocol_id} as it stands. When a clinician has read "
+                f"it, enter their approval with the fingerprint {treatment.fingerprint} in the profile."
+            )
+
+
+def _approval(treatment: Treatment) -> str:
+    match treatment.approval:
+        case None:
+            return "not approved"
+        case Approval(by=by, role=role, on=on, version=version) if treatment.approved:
+            return f"version {version} approved by {by} ({role}) on {on}"
+        case Approval(by=by, on=on):
+            return f"changed since {by} approved it on {on}"
+
+
+def _check_tables(state: State) -> list[str]:
+    missing = list(_missing_tables(state)) or list(_different_tables(state))
+    if not missing:
+        click.echo(f"Database: all {len(Base.metadata.tables)} tables as they should be")
+    return missing
+
+
+def _missing_tables(state: State) -> Iterator[str]:
+    """Yield what is missing outright, which needs no Alembic to see."""
+    inspector, theirs = sa.inspect(state.db.engine), state.db.metadata
+    for name in Base.metadata.tables:
+        table = theirs.tables.get(f"{theirs.schema}.{name}" if theirs.schema else name)
+        if table is None or not inspector.has_table(name, table.schema):
+            yield f"Database: there is no table {name}. {_MIGRATE}"
+            continue
+        present = {column["name"] for column in inspector.get_columns(name, table.schema)}
+        for column in table.columns:
+            if column.name not in present:
+                yield f"Database: {name} has no column {column.name}. {_MIGRATE}"
+
+
+def _different_tables(state: State) -> Iterator[str]:
+    """Yield every other difference, where Alembic is there to compare."""
+    try:
+        from alembic.autogenerate import compare_metadata
+        from alembic.migration import MigrationContext
+    except ImportError:
+        return
+    with state.db.engine.connect() as connection:
+        options = {"include_object": _ours, "include_schemas": state.db.metadata.schema is not None}
+        context = MigrationContext.configure(connection, opts=options)
+        for difference in compare_metadata(context, state.db.metadata):
+            yield f"Database: {_in_words(difference)}. Run `flask db migrate` and read what it writes."
+
+
+def _ours(item: Any, name: str | None, type_: str, _reflected: bool, _compared: Any) -> bool:
+    return (name if type_ == "table" else item.table.name) in Base.metadata.tables
+
+
+def _in_words(difference: Any) -> str:
+    if isinstance(difference, list):
+        return "; ".join(_in_words(part) for part in difference)
+    verb = str(difference[0]).replace("_", " ")
+    names = [getattr(part, "name", part) for part in difference[1:] if part is not None]
+    return f"{verb} {' '.join(str(name) for name in names if not isinstance(name, dict))}"
