@@ -138,7 +138,7 @@ def screen_safely(
         return screen(protocol, answers, today=today, stock=stock, locale=locale, answered_on=answered_on)
     except Exception as error:  # whatever went wrong, the patient must not pass
         kind = type(error).__name__
-        _log.error("Screening by protocol %s failed (%s); the case goes to review.", protocol.id, kind)  # noqa: TRY400
+        _log.error("Screening by protocol %s failed (%s); the case goes to review.", protocol.id, kind)
         words = _failure_text(protocol, locale)
         finding = Finding(
             rule_id=FAILURE,
