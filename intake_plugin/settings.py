@@ -134,6 +134,20 @@ class BookingPolicy:
     cancel_notice: dt.timedelta
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalendarPolicy:
+    """What the clinic's calendar files remind of, and for how long."""
+
+    prepare: dt.timedelta
+    """Alarm before the arrival; where the patient puts the cream on, it rings at that time instead."""
+    ahead: dt.timedelta
+    """The earlier alarm, usually a day."""
+    entry: dt.timedelta
+    """How long the entry "cream on" is shown."""
+    keep_cancelled: dt.timedelta
+    """How long after its time a cancelled session stays in files, marked as cancelled."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clinic:
     """One clinic's profile. `id` is stored with every record and must never change."""
@@ -147,6 +161,7 @@ class Clinic:
     closures: tuple[Closure, ...]
     resources: tuple[Resource, ...]
     booking: BookingPolicy
+    calendar: CalendarPolicy
     treatments: Mapping[str, Treatment]
     """By protocol id, in the order of the profile."""
     base_template: str

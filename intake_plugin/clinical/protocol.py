@@ -424,11 +424,25 @@ class ConsentText:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Units:
+    """Lengths of time in one language: `{n}` of a unit, and a contact of `{least}` to `{most}` minutes."""
+
+    contact: str
+    year: str
+    years: str
+    month: str
+    months: str
+    day: str
+    days: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Texts:
     """Every word of a protocol in one language, by id."""
 
     title: str
     summary: str
+    units: Units
     sections: Mapping[str, str]
     questions: Mapping[str, QuestionText]
     rules: Mapping[str, RuleText]
@@ -438,6 +452,21 @@ class Texts:
     timeline: Mapping[str, str] = field(default_factory=dict)
     care: Mapping[str, str] = field(default_factory=dict)
     consent: Mapping[str, ConsentText] = field(default_factory=dict)
+
+    def length(self, wait: Wait) -> str:
+        """Return a wait in words, whole years as years."""
+        years, months = divmod(wait.months, 12) if wait.months % 12 == 0 else (0, wait.months)
+        units = self.units
+        parts = ((years, units.year, units.years), (months, units.month, units.months))
+        counted = [*parts, (wait.days, units.day, units.days)]
+        return " ".join((one if n == 1 else many).format(n=n) for n, one, many in counted if n)
+
+    def contact(self, least: dt.timedelta | None, most: dt.timedelta | None) -> str:
+        """Return the contact of a numbing product in words, empty without one."""
+        if least is None or most is None:
+            return ""
+        minute = dt.timedelta(minutes=1)
+        return self.units.contact.format(least=least // minute, most=most // minute)
 
 
 # The whole -------------------------------------------------------------------------------------

@@ -292,7 +292,7 @@ def _appointment(
     numbing = planned.numbing
     return Appointment(
         clinic_id=office.clinic.id,
-        id=str(uuid.uuid4()),
+        id=first_uid(series.id) if planned.proposal.ordinal == 1 else str(uuid.uuid4()),
         series_id=series.id,
         case_id=series.case_id,
         ordinal=planned.proposal.ordinal,
@@ -312,6 +312,11 @@ def _appointment(
         created_at=office.now,
         modified_at=office.now,
     )
+
+
+def first_uid(series_id: str) -> str:
+    """Return the calendar UID of a series' first session: the series bears its id."""
+    return str(uuid.UUID(series_id))
 
 
 def _claim(office: Office, booked: Sequence[tuple[Appointment, Slot]]) -> None:
@@ -368,7 +373,7 @@ def booked(office: Office, case: Case) -> BookedSeries:
         sessions=tuple(
             BookedSession(
                 appointment=appointment,
-                care=_care(office, case, appointment.treatment_at, appointment.end_at),
+                care=care_of(office, case, appointment),
             )
             for appointment in appointments_of(office, case)
         )
@@ -385,6 +390,11 @@ def notes(office: Office, case: Case) -> Notes:
         before=_care(office, case, start, start + session.span.treatment),
         advice=advice_of(case),
     )
+
+
+def care_of(office: Office, case: Case, appointment: Appointment) -> tuple[CareEntry, ...]:
+    """Return the care before and after one booked session, dated."""
+    return _care(office, case, appointment.treatment_at, appointment.end_at)
 
 
 def _care(office: Office, case: Case, start: dt.datetime, end: dt.datetime) -> tuple[CareEntry, ...]:

@@ -96,19 +96,14 @@ def _facts(office: Office, case: Case, choice: NumbingChoice) -> dict[str, str]:
         "emergency": clinic.contact.emergency,
         "controller": clinic.name,
         "complaints": clinic.contact.email,
-        "retention": str(clinic.retention),
+        "retention": texts.length(clinic.retention),
         "product": texts.products[product.id].name if product else "",
-        "product_contact": _minutes(choice) if product else "",
+        "product_contact": texts.contact(choice.contact_min, choice.contact_max),
         "sessions": str(course.sessions),
         "course": texts.questions[protocol.course_question].options[course.course_id],
         "area": texts.questions[protocol.area_question].options[course.area_id],
         **clinic.consent_facts,
     }
-
-
-def _minutes(choice: NumbingChoice) -> str:
-    least, most = (int(limit.total_seconds()) // 60 for limit in (choice.contact_min, choice.contact_max))
-    return f"{least}–{most} min"
 
 
 def sign(office: Office, case: Case, act: Act) -> None:
