@@ -70,8 +70,6 @@ class Source:
     grade: Literal["A", "A-", "B", "C", "G"]
 
 
-# Conditions ------------------------------------------------------------------------------------
-
 Operator = Literal["exists", "=", "!=", ">", "<", ">=", "<="]
 
 
@@ -111,8 +109,6 @@ class AnyOf:
 
 Condition = Compare | Within | All | AnyOf
 
-
-# Questions -------------------------------------------------------------------------------------
 
 QuestionType = Literal["yes-no", "choice", "choices", "date", "text", "number"]
 
@@ -178,9 +174,6 @@ class Derived:
     sources: tuple[Source, ...] = ()
 
 
-# Rules -----------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One screening rule. It fires when `when` is true; a `defer` also needs its wait to be running.
@@ -205,9 +198,6 @@ class Rule:
     active: bool = True
     """False: off unless the clinic's profile switches it on."""
     sources: tuple[Source, ...] = ()
-
-
-# Course ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,8 +253,6 @@ class Area:
     sources: tuple[Source, ...] = ()
 
 
-# Numbing ---------------------------------------------------------------------------------------
-
 Effect = Literal["ok", "review", "block"]
 
 
@@ -307,9 +295,6 @@ class Numbing:
     none_allowed: Literal["review", "without"] = "review"
     """What happens when no product is allowed: a clinician looks, or the session goes without."""
     sources: tuple[Source, ...] = ()
-
-
-# Day, care, consent ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,9 +357,6 @@ class ConsentDocument:
     """Shown only when a numbing product is planned."""
     when: Condition | None = None
     elements: tuple[ConsentElement, ...]
-
-
-# Words -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -467,9 +449,6 @@ class Texts:
             return ""
         minute = dt.timedelta(minutes=1)
         return self.units.contact.format(least=least // minute, most=most // minute)
-
-
-# The whole -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)

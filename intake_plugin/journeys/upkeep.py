@@ -1,0 +1,65 @@
+"""Work outside requests: what has run out is deleted, keys are renewed.
+
+Every command may be run at any time, twice, and on several hosts at once: rows are claimed with
+`SKIP LOCKED` where the database has it, and each batch is one transaction.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from intake_plugin.journeys.office import SYSTEM, Office, transaction
+from intake_plugin.records import audit
+from intake_plugin.records.tables import Case, CaseState, Token
+
+BATCH = 200
+
+
+def expire(office: Office) -> int:
+    """Delete drafts and tokens that have run out, and return the number of drafts.
+
+    A draft is what its patient never submitted: nothing of it is a record of treatment.
+    """
+    deleted = 0
+    while batch := _expire_batch(office):
+        deleted += batch
+    with transaction(office):
+        office.session.execute(
+            sa.delete(Token).where(Token.clinic_id == office.clinic.id, Token.expires_at <= office.now)
+        )
+    return deleted
+
+
+def _expire_batch(office: Office) -> int:
+    with transaction(office):
+        drafts = office.session.scalars(
+            sa.select(Case)
+            .where(
+                Case.clinic_id == office.clinic.id,
+                Case.state == CaseState.DRAFT,
+                Case.expires_at <= office.now,
+            )
+            .order_by(Case.id)
+            .limit(BATCH)
+            .with_for_update(skip_locked=True)
+        ).all()
+        if not drafts:
+            return 0
+        ids = [case.id for case in drafts]
+        office.session.execute(
+            sa.delete(Token).where(Token.clinic_id == office.clinic.id, Token.case_id.in_(ids))
+        )
+        for case in drafts:
+            office.session.delete(case)
+        for case_id in ids:
+            audit.record(
+                office.session,
+                clinic_id=office.clinic.id,
+                now=office.now,
+                actor=SYSTEM,
+                action="expire",
+                object_kind="case",
+                object_id=case_id,
+                payload={},
+            )
+    return len(ids)
