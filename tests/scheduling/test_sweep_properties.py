@@ -25,7 +25,7 @@ from intake_plugin.scheduling.slots import (
     validate,
 )
 
-TICK = dt.timedelta(minutes=5)
+STEP = dt.timedelta(minutes=5)
 MINUTE = dt.timedelta(minutes=1)
 CHANGES = {
     "Europe/London": ("2026-03-29", "2026-10-25", "2026-06-10"),
@@ -59,8 +59,8 @@ spans = st.builds(
 
 @st.composite
 def weeks(draw: st.DrawFn) -> Weekly:
-    marks = sorted(draw(st.sets(st.integers(0, 47), min_size=2, max_size=4)))
-    times = [dt.time(mark // 2, mark % 2 * 30) for mark in marks]
+    marks = sorted(draw(st.just({0, 48}) | st.sets(st.integers(0, 48), min_size=2, max_size=4)))
+    times = [dt.time(mark // 2 % 24, mark % 2 * 30) for mark in marks]
     openings = tuple(zip(times[::2], times[1::2], strict=False))
     return dict.fromkeys(range(1, 8), openings)
 
@@ -90,7 +90,7 @@ def cases(draw: st.DrawFn) -> Case:
         latest=start + dt.timedelta(days=2) + draw(minutes(0, 24 * 60)),
         not_before=draw(st.sampled_from([None, middle])),
         forbidden=draw(st.sampled_from([frozenset(), frozenset([last])])),
-        tick=TICK,
+        tick=draw(st.sampled_from([1, 2])) * STEP,
     )
     return Case(weekly, own, sweep, first, last)
 
@@ -147,7 +147,7 @@ class Oracle:
         sweep = self.sweep
         moment = dt.datetime.combine(self.case.first, dt.time(), dt.UTC) - dt.timedelta(days=1)
         for _ in range(5 * 24 * 60 // 5):
-            moment += TICK
+            moment += STEP
             local, span = self._local(moment), sweep.span
             treatment = moment + span.arrive
             end = treatment + span.treatment + span.after
@@ -174,8 +174,10 @@ class Oracle:
         for lane in range(resource.lanes):
             claim = Claim(resource.id, lane, start - resource.before, end + resource.after)
             taken = resource.blocked + (resource.busy[lane] if lane < len(resource.busy) else ())
-            wanted = set(claim.ticks(TICK))
-            if not any(wanted & set(Claim("", 0, one.starts, one.ends).ticks(TICK)) for one in taken):
+            wanted = set(claim.ticks(self.sweep.tick))
+            if not any(
+                wanted & set(Claim("", 0, one.starts, one.ends).ticks(self.sweep.tick)) for one in taken
+            ):
                 seats.append(claim)
         return resource.lanes, seats
 
@@ -185,9 +187,12 @@ class Oracle:
             local = self._local(start)
             if not self.case.first <= local.date() <= self.case.last:
                 return False
-            if not any(opens <= local.time() < closes for opens, closes in weekly[local.isoweekday()]):
+            if not any(
+                opens <= local.time() < (closes if closes > opens else dt.time.max)
+                for opens, closes in weekly[local.isoweekday()]
+            ):
                 return False
-            start += TICK
+            start += STEP
         return True
 
     def _local(self, moment: dt.datetime) -> dt.datetime:
@@ -214,7 +219,7 @@ def test_the_sweep_offers_what_the_rules_allow_and_nothing_else(case: Case) -> N
 def test_what_is_offered_validates_and_what_is_not_does_not(case: Case, data: st.DataObject) -> None:
     slots = {slot.arrive: slot for slot in offers(case.sweep, first=case.first, last=case.last)}
     start = case.sweep.earliest - dt.timedelta(hours=2)
-    asked = start + data.draw(st.integers(0, 4 * 24 * 12)) * TICK
+    asked = start + data.draw(st.integers(0, 4 * 24 * 12)) * STEP
 
     assert {arrive: validate(case.sweep, arrive) for arrive in slots} == slots
     assert validate(case.sweep, asked) == slots.get(asked)
@@ -252,14 +257,16 @@ def test_no_two_accepted_visits_share_a_tick_of_a_lane(case: Case, data: st.Data
         for resource in sweep.resources
         for lane in range(resource.lanes)
         for interval in resource.blocked + (resource.busy[lane] if lane < len(resource.busy) else ())
-        for tick in Claim("", 0, interval.starts, interval.ends).ticks(TICK)
+        for tick in Claim("", 0, interval.starts, interval.ends).ticks(sweep.tick)
     }
     for _ in range(20):
         free = offers(sweep, first=case.first, last=case.last)
         if not free:
             break
         slot = data.draw(st.sampled_from(free))
-        rows = {(claim.resource_id, claim.lane, tick) for claim in slot.claims for tick in claim.ticks(TICK)}
+        rows = {
+            (claim.resource_id, claim.lane, tick) for claim in slot.claims for tick in claim.ticks(sweep.tick)
+        }
         assert not rows & stored
         stored |= rows
         sweep = book(sweep, slot)
