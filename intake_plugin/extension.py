@@ -101,7 +101,8 @@ class Intake:
             raise SetupError(
                 f"This site's metadata puts tables into the schema {schema!r}, where the plugin's queries "
                 "would not look. Add to the app's configuration, before db.init_app(app): "
-                f'SQLALCHEMY_ENGINE_OPTIONS = {{"execution_options": {{"schema_translate_map": {{None: "{schema}"}}}}}}.'
+                'SQLALCHEMY_ENGINE_OPTIONS = {"execution_options": {"schema_translate_map": '
+                f'{{None: "{schema}"}}}}}}.'
             )
 
 

@@ -4,8 +4,8 @@
 by clinic and no query crosses clinics. Health answers, identities and signers are sealed; what
 stays readable is what the database has to search, sort or guard.
 
-Rows are inserted in the order in which they were added to the session: add a case before what
-refers to it.
+The relationships are there so that a flush writes a case before what refers to it, in whatever
+order rows were added. They load nothing: queries say what they read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from intake_plugin.records.base import TABLE_OPTIONS, Base, LongText, State, new_id
 from intake_plugin.records.sealed import Sealed
@@ -157,6 +157,7 @@ class Token(Base, kw_only=True):
     """Whether the patient's date of birth was given with it."""
     attempts: Mapped[int] = mapped_column(default=0)
     """Wrong dates of birth given with it."""
+    case: Mapped[Case] = relationship(init=False, lazy="raise")
 
     __table_args__ = (
         _to_case(),
@@ -192,6 +193,7 @@ class Signature(Base, kw_only=True):
     signer_sealed: Mapped[bytes] = mapped_column("signer", init=False)
     signer: Sealed[dict[str, Any]] = Sealed(dict)
     """`name`, `ip`, `user_agent`, and `guardian` where one signed."""
+    case: Mapped[Case] = relationship(init=False, lazy="raise")
 
     __table_args__ = (
         _to_case(),
@@ -218,6 +220,7 @@ class Decision(Base, kw_only=True):
     note_sealed: Mapped[bytes] = mapped_column("note", init=False)
     note: Sealed[str] = Sealed(str)
     decided_at: Mapped[dt.datetime]
+    case: Mapped[Case] = relationship(init=False, lazy="raise")
 
     __table_args__ = (
         _to_case(),
@@ -238,6 +241,7 @@ class Series(Base, kw_only=True):
     area_id: Mapped[ProfileId]
     product_id: Mapped[ProfileId | None] = mapped_column(default=None)
     created_at: Mapped[dt.datetime]
+    case: Mapped[Case] = relationship(init=False, lazy="raise")
 
     __table_args__ = (_to_case(), sa.UniqueConstraint("clinic_id", "case_id"), TABLE_OPTIONS)
 
@@ -276,6 +280,7 @@ class Appointment(Base, kw_only=True):
     version: Mapped[int] = mapped_column(init=False)
     created_at: Mapped[dt.datetime]
     modified_at: Mapped[dt.datetime]
+    series: Mapped[Series] = relationship(init=False, lazy="raise")
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 -- SQLAlchemy declares it without ClassVar
     __table_args__ = (
