@@ -1,0 +1,128 @@
+"""The patient's way in Chromium: on a phone and a desktop, with and without script."""
+
+from __future__ import annotations
+
+import datetime as dt
+from itertools import count
+from pathlib import Path
+
+import icalendar
+import pytest
+from playwright.sync_api import BrowserContext, Page, Response
+
+from intake_plugin.testing import Reply, read_page
+
+GIVEN = {
+    "name": "Wren Okafor",
+    "birth_date": dt.date(1991, 3, 14),
+    "email": "wren.okafor@example.com",
+    "telephone": "07700 900123",
+    "concern": "fine_lines",
+    "area": "face",
+    "no_alcohol": "yes",
+}
+POLICY = "script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'"
+STEPS = ["about-you", "question", "check", "outcome", "consent", "notes", "slots", "series", "done"]
+MEASURE = (Path(__file__).parent / "measure.js").read_text()
+SOUND = {
+    "overflow": [],
+    "small": [],
+    "pale": [],
+    "unnamed": [],
+    "dangling": [],
+    "repeated": [],
+    "headings": 1,
+    "mains": 1,
+    "language": "en",
+}
+
+
+def read(page: Page) -> str:
+    """Return the name of the plugin's page before us."""
+    return page.locator("main").get_attribute("data-intake-page") or ""
+
+
+def fill(page: Page) -> None:
+    """Fill the step's form as a patient with nothing remarkable to tell."""
+    now = read_page(Reply(200, page.url, "text/html", page.content().encode()))
+    form = page.locator("main form[method=post]").first
+    for name, value in now.form.filled(GIVEN):
+        control = form.locator(f'[name="{name}"]')
+        kind = control.first.get_attribute("type")
+        if kind in {"radio", "checkbox"}:
+            form.locator(f'[name="{name}"][value="{value}"]').check()
+        elif kind not in {"hidden", "submit"} and control.first.evaluate("e => e.tagName") == "SELECT":
+            control.first.select_option(value)
+        elif kind not in {"hidden", "submit"}:
+            control.first.fill(value)
+
+
+def press(page: Page) -> Response | None:
+    with page.expect_navigation() as navigation:
+        page.locator("main form[method=post] button[type=submit]").first.click()
+    return navigation.value
+
+
+@pytest.fixture
+def begun(context: BrowserContext, complaints: list[str], site: str) -> Page:
+    page = context.new_page()
+    page.goto(f"{site}/")
+    page.get_by_role("link", name="Book in London").click()
+    return page
+
+
+def test_a_patient_books_a_course(
+    begun: Page, complaints: list[str], gallery: Path | None, script: bool, tmp_path: Path
+) -> None:
+    page, seen = begun, []
+    for number in count():
+        assert number < 60, seen
+        name = read(page)
+        seen.append(name)
+        if gallery is not None:
+            page.screenshot(path=gallery / f"{number:02}-{name}.png", full_page=True)
+        assert page.evaluate(MEASURE) == SOUND, f"{name} at {page.url}"
+        if name == "done":
+            break
+        if page.locator("main form[method=post]").count():
+            fill(page)
+            response = press(page)
+            assert response is not None
+            assert response.status == 200, page.inner_text("main")
+        else:
+            page.locator("main a.intake-button").first.click()
+    assert list(dict.fromkeys(seen))[1:] == STEPS
+    with page.expect_download() as download:
+        page.locator('main a[type="text/calendar"]').first.click()
+    file = tmp_path / "series.ics"
+    download.value.save_as(file)
+    assert len(icalendar.Calendar.from_ical(file.read_bytes()).walk("VEVENT")) >= 3
+    assert complaints == []
+
+
+def test_an_empty_page_says_what_is_missing_and_leads_there(begun: Page, complaints: list[str]) -> None:
+    page = begun
+    press(page)
+    assert read(page) == "about-you"
+    press(page)
+    assert page.title().startswith("Error: ")
+    summary = page.get_by_role("alert")
+    assert summary.is_visible()
+    links = page.locator("[data-intake] a[href^='#']")
+    assert links.count() >= 3
+    for link in links.all():
+        target = link.get_attribute("href") or ""
+        assert page.locator(target).count() == 1, target
+    assert page.evaluate(MEASURE) == SOUND
+
+
+@pytest.mark.parametrize("path", ["/", "/treatments", "/how-we-work", "/clinics", "/book", "/staff/sign-in"])
+def test_the_site_around_it_is_sound(
+    context: BrowserContext, complaints: list[str], site: str, path: str
+) -> None:
+    page = context.new_page()
+    response = page.goto(site + path)
+    assert response is not None
+    assert POLICY in response.headers["content-security-policy"]
+    assert page.evaluate(MEASURE) == SOUND
+    assert complaints == []
