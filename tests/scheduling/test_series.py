@@ -160,6 +160,54 @@ def test_the_practitioner_asked_for_is_kept_where_possible(year: MakeSweep) -> N
     assert [each.conflict for each in anyone] == [False, False, False]
 
 
+def test_the_practitioner_counts_more_than_the_hour_and_less_than_the_drift(year: MakeSweep) -> None:
+    def second(ben_is_back: str, **changes: Any) -> str:
+        away = Interval.between(at("2026-04-12", "00:00"), at(ben_is_back, "16:00"))
+        sweep = year(resources={"ana": {}, "ben": {"blocked": (away,)}, "room-1": {}}, **changes)
+        first = slot(sweep, "2026-03-16", practitioner_id="ben")
+        found = propose(sweep, first, sessions=2, gap=FOUR_WEEKS, drift_days=2, practitioner_id="ben")[1].slot
+        assert found is not None
+        return f"{found.practitioner_id} {found.local_arrive:%m-%d %H:%M}"
+
+    assert second("2026-04-13") == "ben 04-13 15:00"
+    assert second("2026-04-15") == "ben 04-15 15:00"
+    assert second("2026-04-16") == "ana 04-13 13:00"
+    assert second("2026-04-16", weekly={1: ((dt.time(13), dt.time(14, 40)),)}) == "ana 04-13 13:00"
+
+
+def test_of_two_dates_as_near_the_one_with_the_weekday_is_taken(year: MakeSweep) -> None:
+    """Thirty days after a Monday is a Wednesday; Monday and Friday are two days off."""
+    wednesday, thursday, tuesday = (dt.date(2026, 4, day) for day in (15, 16, 14))
+    taken = (Interval.between(at("2026-04-13", "14:00"), at("2026-04-13", "14:30")),)
+    sweep = year(closed=(wednesday, thursday, tuesday), resources={"ana": {"busy": (taken,)}, "room-1": {}})
+
+    second = propose(sweep, slot(sweep, "2026-03-16"), sessions=2, gap=every(28, 30, 42), drift_days=4)[1]
+
+    assert times((second,)) == ["04-13 12:30"]
+    assert others(second) == ["04-13 13:30", "04-17 13:00", "04-18 13:00"]
+
+
+def test_other_times_come_from_the_whole_window_when_the_drift_has_too_few(year: MakeSweep) -> None:
+    sweep = year(weekly={1: ((dt.time(13), dt.time(14, 40)),)})
+
+    second = propose(sweep, slot(sweep, "2026-03-16"), sessions=2, gap=FOUR_WEEKS, drift_days=6)[1]
+
+    assert times((second,)) == ["04-13 13:00"]
+    assert others(second) == ["04-20 13:00", "04-27 13:00"]
+
+
+@pytest.mark.parametrize(("usual", "expected"), [(20, "04-13"), (60, "04-27")])
+def test_a_usual_date_outside_the_window_counts_as_its_edge(
+    year: MakeSweep, usual: int, expected: str
+) -> None:
+    sweep = year()
+
+    series = propose(sweep, slot(sweep, "2026-03-16"), sessions=2, gap=every(28, usual, 42), drift_days=7)
+
+    assert dates(series)[1] == expected
+    assert f"{series[1].usual:%m-%d}" == expected
+
+
 def test_a_window_without_any_time_stays_empty_and_the_course_goes_on(year: MakeSweep) -> None:
     away = tuple(dt.date(2026, 4, 13) + dt.timedelta(days=day) for day in range(15))
     sweep = year(closed=away)
