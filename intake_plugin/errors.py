@@ -21,6 +21,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+_FEW = 20
+"""More names than this in an error hide the error."""
+
 
 class IntakeError(Exception):
     """Base of every error the plugin raises on purpose."""
@@ -38,12 +41,12 @@ class Problem:
 
 
 def did_you_mean(word: object, known: Iterable[object]) -> str:
-    """Return " Did you mean 'x'?" for the nearest known word, else " Known: ...", else nothing."""
-    names = sorted({str(name) for name in known})
-    near = get_close_matches(str(word), names, n=1, cutoff=0.6)
+    """Return " Did you mean 'x'?" for the nearest known word, else the known ones if they are few."""
+    names = {str(name).casefold(): str(name) for name in known}
+    near = get_close_matches(str(word).casefold(), names, n=1)
     if near:
-        return f" Did you mean {near[0]!r}?"
-    return f" Known: {', '.join(names)}." if names else ""
+        return f" Did you mean {names[near[0]]!r}?"
+    return f" Known: {', '.join(sorted(names.values()))}." if 0 < len(names) <= _FEW else ""
 
 
 class ConfigurationError(IntakeError):

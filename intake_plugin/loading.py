@@ -3,19 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
+import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
+from intake_plugin import profile as profiles
+from intake_plugin.clinical.changes import effective, fingerprint
 from intake_plugin.clinical.linter import lint
 from intake_plugin.clinical.protocol import Protocol, Texts
-from intake_plugin.errors import Problem, ProtocolError, did_you_mean
+from intake_plugin.errors import ConfigurationError, Problem, ProtocolError, did_you_mean
+from intake_plugin.profile import KINDS, Profile, TreatmentEntry
 from intake_plugin.reading import Structured, place, read
+from intake_plugin.settings import Clinic, Settings, Treatment
 
-_SUFFIX = ".toml"
+__all__ = [
+    "CALENDAR_DEFAULTS",
+    "DEFAULTS",
+    "effective",
+    "fingerprint",
+    "load_clinic",
+    "load_protocol",
+    "load_settings",
+]
+
+DEFAULTS: Final[Mapping[str, str]] = MappingProxyType({"draft_lifetime": "P7D", "link_lifetime": "P730D"})
+"""What a deployment that says nothing gets, as ISO 8601 durations."""
+
+CALENDAR_DEFAULTS: Final[Mapping[str, str]] = MappingProxyType(
+    {"prepare": "PT1H", "ahead": "P1D", "entry": "PT15M", "keep_cancelled": "P30D"}
+)
+"""What a clinic that says nothing in `[calendar]` gets, as ISO 8601 durations."""
+
+_SUFFIX: Final = ".toml"
+_PREFIX: Final = "INTAKE_"
+_INACTIVITY: Final = dt.timedelta(hours=20)
+"""WCAG 2.2, success criterion 2.2.1: a limit longer than this needs no warning."""
+_ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?")
 
 
 def load_protocol(source: str | Path, *, languages: Sequence[str] | None = None) -> Protocol:
@@ -116,3 +145,204 @@ def _tainted(raw: Any, structured: Structured, name: str) -> list[tuple[str, str
 
 def _caused(problem: Problem, tainted: Sequence[tuple[str, str]]) -> bool:
     return any(problem.where.startswith(where) or item in problem.what for where, item in tainted)
+
+
+# Clinic profiles ---------------------------------------------------------------------------------
+
+
+def load_clinic(source: str | Path | Mapping[str, Any]) -> Clinic:
+    """Read a clinic's profile from a TOML file, or from the same tables as a mapping.
+
+    Raises `ConfigurationError` with every problem of the profile and of the protocols it names::
+
+        id = "north"                        # stored with every record; never change it
+        name = "North Clinic"
+        zone = "Europe/London"              # IANA name
+        languages = ["en"]                  # every protocol must have them
+        base_template = "base.html"         # the host's own
+        retention = "P8Y"                   # how long records are kept
+        marketing_name = ""                 # what calendar titles may say
+
+        [contact]                           # all four are shown to patients
+        telephone = "..."
+        email = "..."
+        address = "..."
+        emergency = "999"
+
+        [hours]                             # mon to sun; a day left out is closed
+        mon = "09:00-12:30, 13:30-17:00"
+
+        [[closures]]
+        first = 2026-12-24
+        last = 2026-12-26                   # left out: one day
+        reason = "Christmas"
+
+        [booking]                           # ISO 8601 durations
+        notice = "PT24H"
+        horizon = "P3M"
+        grid = "PT15M"
+        drift = "P3D"
+        move_notice = "PT48H"
+        cancel_notice = "PT48H"
+
+        [calendar]                          # may be left out, see CALENDAR_DEFAULTS
+        prepare = "PT1H"                    # alarm before the arrival
+        ahead = "P1D"                       # the earlier alarm
+        entry = "PT15M"                     # how long "cream on" is shown
+        keep_cancelled = "P30D"
+
+        [[resources]]                       # hours and closures of its own are optional
+        id = "room-1"
+        kind = "room"                       # or "practitioner"
+        name = "Room 1"
+        treatments = ["microneedling"]      # left out: all
+        lanes = 1
+        before = "PT5M"
+        after = "PT15M"
+
+        [consent_facts]                     # own words for placeholders of the consent texts
+        controller = "..."
+
+        [[treatments]]
+        protocol = "microneedling"          # of the package, or a path beginning at the profile
+        rules_on = []
+        rules_off = []
+        offers = []                         # optional options the clinic provides
+        waits = { botulinum = "P21D" }
+        limits = { }
+        courses = { fine_lines = { sessions = { min = 3, usual = 4, max = 6 } } }
+        products = { LMX4 = { contact_max = "PT45M" } }
+        numbing = { stock = ["LMX4"], home = "never", contact = { LMX4 = "PT30M" } }
+
+        [treatments.approval]               # who answers for exactly this content
+        by = "..."
+        role = "Medical director"
+        on = 2026-03-02
+        version = "..."
+        fingerprint = "..."                 # as `flask intake check` prints it
+    """
+    if isinstance(source, Mapping):
+        return _clinic(source, "profile", Path())
+    path = Path(source)
+    subject = f"Clinic profile {path.name!r}"
+    if not path.is_file():
+        raise ConfigurationError(subject, [Problem(str(path), "There is no such file.")])
+    problems: list[Problem] = []
+    raw = _toml(path, problems)
+    if raw is None:
+        raise ConfigurationError(subject, problems)
+    return _clinic(raw, path.name, path.parent)
+
+
+def _clinic(raw: Mapping[str, Any], name: str, folder: Path) -> Clinic:
+    calendar = raw.get("calendar", {})
+    if isinstance(calendar, Mapping):
+        raw = {**raw, "calendar": {**CALENDAR_DEFAULTS, **calendar}}
+    structured = read(raw, Profile, name, KINDS)
+    found = list(structured.problems)
+    profile: Profile | None = structured.value
+    treatments: dict[str, Treatment] = {}
+    if profile is not None:
+        tainted = _tainted(raw, structured, name)
+        protocols = _protocols(profile, folder, name, found)
+        own = [Problem(f"{name}: {place}", what) for place, what in profiles.problems(profile, protocols)]
+        found += [problem for problem in own if not _caused(problem, tainted)]
+        if not found:
+            treatments = _treatments(profile, protocols, name, found)
+    if found or profile is None:
+        raise ConfigurationError(f"Clinic profile {name!r}", dict.fromkeys(found))
+    return profiles.clinic(profile, treatments)
+
+
+def _protocols(profile: Profile, folder: Path, name: str, found: list[Problem]) -> dict[str, Protocol | None]:
+    protocols: dict[str, Protocol | None] = {}
+    for entry in profile.treatments:
+        if entry.protocol in protocols:
+            continue
+        packaged = "/" not in entry.protocol and not entry.protocol.endswith(_SUFFIX)
+        source = entry.protocol if packaged else folder / entry.protocol
+        try:
+            protocols[entry.protocol] = load_protocol(source, languages=profile.languages)
+        except ProtocolError as error:
+            protocols[entry.protocol] = None
+            where = f"{name}: treatments.{entry.protocol}"
+            found += [item if item.where else Problem(where, item.what) for item in error.problems]
+    return protocols
+
+
+def _treatments(
+    profile: Profile, protocols: Mapping[str, Protocol | None], name: str, found: list[Problem]
+) -> dict[str, Treatment]:
+    treatments: dict[str, Treatment] = {}
+    for entry in profile.treatments:
+        protocol = protocols[entry.protocol]
+        if protocol is None:
+            continue
+        treatment = profiles.treatment(entry, protocol, profile.languages)
+        treatments[protocol.id] = treatment
+        found += _changed_wrongly(entry, treatment.protocol, name)
+    return treatments
+
+
+def _changed_wrongly(entry: TreatmentEntry, protocol: Protocol, name: str) -> Iterator[Problem]:
+    """A protocol that was sound can be made unsound by a clinic's changes."""
+    for problem in lint(protocol):
+        what = f"With this clinic's changes, {problem.where.partition(': ')[2]}: {problem.what}"
+        yield Problem(f"{name}: treatments.{entry.protocol}", what)
+
+
+# Settings ----------------------------------------------------------------------------------------
+
+
+def load_settings(config: Mapping[str, Any]) -> Settings:
+    """Read the deployment settings from `app.config`, or from its namespace `INTAKE_`.
+
+    `INTAKE_KEYS` is the key ring or a callable that returns it, `INTAKE_DRAFT_LIFETIME` and
+    `INTAKE_LINK_LIFETIME` are ISO 8601 durations or timedeltas (see `DEFAULTS`), `INTAKE_EMBED`
+    lists the origins that may show the patient pages in a frame. Raises `ConfigurationError`.
+    """
+    raw = {**DEFAULTS, **{name: _plain(name, value) for name, value in _own(config).items()}}
+    structured = read(raw, Settings, "")
+    found = [_named(problem) for problem in structured.problems]
+    settings: Settings | None = structured.value
+    if settings is not None:
+        checked = (Problem(_PREFIX + name.upper(), what) for name, what in _setting_problems(settings))
+        found += [problem for problem in checked if problem.where not in {item.where for item in found}]
+    if found or settings is None:
+        raise ConfigurationError("The app's configuration", found)
+    return settings
+
+
+def _own(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plugin's entries by small name, whether given all of `app.config` or only its own."""
+    if not any(name.isupper() for name in config):
+        return dict(config)
+    own = (name for name in config if name.startswith(_PREFIX))
+    return {name.removeprefix(_PREFIX).lower(): config[name] for name in own}
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name == "keys" and callable(value):
+        return value()
+    if isinstance(value, dt.timedelta):
+        return f"PT{int(value.total_seconds())}S"
+    return value.split() if name == "embed" and isinstance(value, str) else value
+
+
+def _named(problem: Problem) -> Problem:
+    name = problem.where.removeprefix(": ")
+    hint = re.sub(r"'([a-z_]+)'", lambda match: repr(_PREFIX + match[1].upper()), problem.what)
+    extra = problem.what.startswith("There is no")
+    return Problem(_PREFIX + name.upper(), hint if extra else problem.what)
+
+
+def _setting_problems(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.draft_lifetime < _INACTIVITY:
+        hours = _INACTIVITY // dt.timedelta(hours=1)
+        what = f"A draft must live for at least {hours} hours, so that nobody loses answers to a time limit"
+        yield "draft_lifetime", f"{what} (WCAG 2.2, 2.2.1); write 'P7D' or at least 'PT{hours}H'."
+    if settings.link_lifetime <= dt.timedelta():
+        yield "link_lifetime", "A patient's link must work for some time; write days, such as 'P730D'."
+    for origin in settings.embed:
+        if not _ORIGIN.fullmatch(origin):
+            yield "embed", f"{origin!r} is not an origin; write 'https://www.example.org', without a path."

@@ -48,9 +48,20 @@ class Structured:
     mended: tuple[Path, ...]
 
 
-def read(raw: Mapping[str, Any], cls: type[T], name: str) -> Structured:
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How one further type is read: `parse` raises `Wrong`; `stand_in` is a raw value that it takes."""
+
+    parse: Callable[[Any], Any]
+    stand_in: Any
+
+
+def read(
+    raw: Mapping[str, Any], cls: type[T], name: str, kinds: Mapping[type, Kind] | None = None
+) -> Structured:
     """Structure `raw` as `cls`; `name` is the file's name, which begins every place."""
-    converter, problems, mended = _converter(), list[Problem](), list[Path]()
+    kinds = kinds or {}
+    converter, problems, mended = _converter(kinds), list[Problem](), list[Path]()
     draft: Any = _copy(raw)
     for _ in range(_ROUNDS):
         try:
@@ -59,7 +70,7 @@ def read(raw: Mapping[str, Any], cls: type[T], name: str) -> Structured:
             slips = list(_slips(error, (), cls))
             problems += [Problem(f"{name}: {place(raw, slip.path)}", slip.what) for slip in slips]
             mended += [slip.path for slip in slips]
-            if not all(_mend(draft, slip) for slip in slips):
+            if not all(_mend(draft, slip, kinds) for slip in slips):
                 break
         else:
             return Structured(value, tuple(problems), tuple(mended))
@@ -71,7 +82,7 @@ def place(raw: Any, path: Path) -> str:
     words: list[str] = []
     for step in path:
         raw = _child(raw, step)
-        label = raw.get("id", raw.get("link_id")) if isinstance(raw, Mapping) else None
+        label = _label(raw)
         if isinstance(step, int) and not isinstance(label, str):
             words[-1:] = [f"{words[-1] if words else ''}[{step}]"]
         else:
@@ -79,6 +90,13 @@ def place(raw: Any, path: Path) -> str:
     if words[:1] == ["sections"] and words[2:3] == ["questions"] and len(words) > 3:
         words = words[2:]
     return ".".join(words)
+
+
+def _label(raw: Any) -> Any:
+    """Return what a reader calls an entry of a list."""
+    if not isinstance(raw, Mapping):
+        return None
+    return next((raw[key] for key in ("id", "link_id", "protocol") if key in raw), None)
 
 
 def duration(text: Any) -> Wait | dt.timedelta:
@@ -128,10 +146,12 @@ def _no_duration(text: str) -> NoReturn:
 # How each kind of value is read ------------------------------------------------------------------
 
 
-def _converter() -> cattrs.Converter:
+def _converter(kinds: Mapping[type, Kind]) -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True)
-    for kind, words in ((str, "text"), (int, "a whole number"), (bool, "true or false")):
-        converter.register_structure_hook(kind, _exactly(kind, words))
+    for cls, kind in kinds.items():
+        converter.register_structure_hook(cls, _by(kind))
+    for plain, words in ((str, "text"), (int, "a whole number"), (bool, "true or false")):
+        converter.register_structure_hook(plain, _exactly(plain, words))
     converter.register_structure_hook(dt.date, _exactly(dt.date, "a date, such as 2026-03-02"))
     converter.register_structure_hook(Wait, lambda value, _: wait(value))
     converter.register_structure_hook(dt.timedelta, lambda value, _: exact_time(value))
@@ -143,6 +163,10 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook_func(_is_tuple, _tuple_hook(converter))
     converter.register_structure_hook_func(_is_mapping, _mapping_hook(converter))
     return converter
+
+
+def _by(kind: Kind) -> Callable[[Any, Any], Any]:
+    return lambda value, _: kind.parse(value)
 
 
 def _exactly(kind: type, words: str) -> Callable[[Any, Any], Any]:
@@ -317,7 +341,7 @@ def _child(raw: Any, step: str | int) -> Any:
         return None
 
 
-def _mend(draft: Any, slip: _Slip) -> bool:
+def _mend(draft: Any, slip: _Slip, kinds: Mapping[type, Kind]) -> bool:
     if not slip.path:
         return False
     *parents, last = slip.path
@@ -325,7 +349,8 @@ def _mend(draft: Any, slip: _Slip) -> bool:
         draft = _child(draft, step)
     if slip.extra:
         return isinstance(draft, dict) and draft.pop(last, draft) is not draft
-    stand_in = _stand_in(slip.type)
+    kind = kinds.get(slip.type)
+    stand_in = kind.stand_in if kind else _stand_in(slip.type)
     if stand_in is None or not isinstance(draft, dict | list):
         return False
     draft[typing.cast("Any", last)] = stand_in

@@ -1,0 +1,403 @@
+"""The shape of a clinic's profile file, and what can be wrong in it.
+
+Nothing here reads a file or knows the time; `intake_plugin.loading` does the reading.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from itertools import pairwise
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from intake_plugin.clinical.changes import CourseChange, ProductChange, effective, fingerprint
+from intake_plugin.clinical.consent import CONSENT_FACTS
+from intake_plugin.clinical.protocol import Protocol, Wait
+from intake_plugin.errors import did_you_mean
+from intake_plugin.reading import Kind, Wrong
+from intake_plugin.settings import (
+    Approval,
+    BookingPolicy,
+    CalendarPolicy,
+    Clinic,
+    Closure,
+    Contact,
+    Hours,
+    NumbingPolicy,
+    Resource,
+    Treatment,
+)
+
+Found = Iterator[tuple[str, str]]
+"""Place within the profile, and what is wrong there."""
+
+_ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_SPAN: Final = re.compile(r"(\d\d:\d\d)\s*[-\u2013]\s*(\d\d:\d\d)")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_DAY: Final = dt.timedelta(days=1)
+_NO_TIME: Final = dt.timedelta()
+
+
+@dataclass(frozen=True, slots=True)
+class DayHours:
+    """The opening intervals of one weekday, local time."""
+
+    spans: tuple[tuple[dt.time, dt.time], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeekHours:
+    """Opening hours by weekday, such as `mon = "09:00-12:30, 13:30-17:00"`; a day left out is closed."""
+
+    mon: DayHours = DayHours()
+    tue: DayHours = DayHours()
+    wed: DayHours = DayHours()
+    thu: DayHours = DayHours()
+    fri: DayHours = DayHours()
+    sat: DayHours = DayHours()
+    sun: DayHours = DayHours()
+
+    def by_weekday(self) -> Hours:
+        """Return the intervals by ISO weekday; a closed day is not a key."""
+        days = enumerate((getattr(self, day.name) for day in fields(self)), start=1)
+        return {weekday: day.spans for weekday, day in days if day.spans}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosureEntry:
+    """Closed days; `last` may be left out for a single day."""
+
+    first: dt.date
+    last: dt.date | None = None
+    reason: str = ""
+
+    def closure(self) -> Closure:
+        """Return the closure with both ends."""
+        return Closure(first=self.first, last=self.last or self.first, reason=self.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceEntry:
+    """A practitioner or a room in the profile."""
+
+    id: str
+    kind: Literal["practitioner", "room"]
+    name: str
+    treatments: tuple[str, ...] = ()
+    hours: WeekHours | None = None
+    closures: tuple[ClosureEntry, ...] = ()
+    lanes: int = 1
+    before: dt.timedelta = _NO_TIME
+    after: dt.timedelta = _NO_TIME
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreatmentEntry:
+    """A treatment in the profile: which protocol, and what the clinic changes."""
+
+    protocol: str
+    waits: Mapping[str, Wait] = field(default_factory=dict)
+    limits: Mapping[str, int] = field(default_factory=dict)
+    rules_on: tuple[str, ...] = ()
+    rules_off: tuple[str, ...] = ()
+    offers: tuple[str, ...] = ()
+    courses: Mapping[str, CourseChange] = field(default_factory=dict)
+    products: Mapping[str, ProductChange] = field(default_factory=dict)
+    numbing: NumbingPolicy = field(default_factory=NumbingPolicy)
+    approval: Approval | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A clinic's profile as written."""
+
+    id: str
+    name: str
+    zone: ZoneInfo
+    languages: tuple[str, ...]
+    contact: Contact
+    hours: WeekHours
+    closures: tuple[ClosureEntry, ...] = ()
+    resources: tuple[ResourceEntry, ...] = ()
+    booking: BookingPolicy
+    calendar: CalendarPolicy
+    treatments: tuple[TreatmentEntry, ...]
+    base_template: str = "base.html"
+    retention: Wait
+    consent_facts: Mapping[str, str] = field(default_factory=dict)
+    marketing_name: str = ""
+
+
+def _zone(name: Any) -> ZoneInfo:
+    zones = available_timezones()
+    if name not in zones:
+        hint = did_you_mean(name, zones) or " Write a name such as 'Europe/London'."
+        raise Wrong(f"There is no time zone {name!r}.{hint}")
+    return ZoneInfo(name)
+
+
+def _day_hours(text: Any) -> DayHours:
+    if not isinstance(text, str):
+        raise Wrong(f'{text!r} is not hours; write text such as "09:00-12:30, 13:30-17:00".')
+    spans = tuple(_span(part.strip()) for part in text.split(",") if part.strip())
+    for (_, closes), (opens, _) in pairwise(spans):
+        if opens < closes:
+            raise Wrong(f"{text!r} overlaps or is out of order: {opens:%H:%M} is before {closes:%H:%M}.")
+    return DayHours(spans)
+
+
+def _span(text: str) -> tuple[dt.time, dt.time]:
+    match = _SPAN.fullmatch(text)
+    if match is None:
+        raise Wrong(f'{text!r} is not an interval of hours; write "09:00-12:30".')
+    try:
+        opens, closes = (dt.time.fromisoformat(time) for time in match.groups())
+    except ValueError:
+        raise Wrong(f"{text!r} has a time that does not exist.") from None
+    if opens >= closes:
+        raise Wrong(f"{text!r} ends before it begins.")
+    return opens, closes
+
+
+KINDS: Final[Mapping[type, Kind]] = {ZoneInfo: Kind(_zone, "UTC"), DayHours: Kind(_day_hours, "")}
+
+
+# What can be wrong -------------------------------------------------------------------------------
+
+
+def problems(profile: Profile, protocols: Mapping[str, Protocol | None]) -> Found:
+    """Yield what is wrong in `profile`; `protocols` are by the name under which a treatment asks for one.
+
+    A protocol that could not be read is None, and its treatment is not checked against it.
+    """
+    known = {protocol.id for protocol in protocols.values() if protocol}
+    yield from _identity(profile)
+    yield from _hours(profile)
+    yield from _booking(profile.booking)
+    yield from _resources(profile, known, complete=all(protocols.values()))
+    listed = [entry.protocol for entry in profile.treatments]
+    yield from _twice("treatments", listed)
+    if not listed:
+        yield "treatments", "The clinic offers no treatment; add [[treatments]] with a protocol."
+    for entry in profile.treatments:
+        protocol = protocols[entry.protocol]
+        if protocol is not None:
+            yield from _under(f"treatments.{entry.protocol}", _treatment(entry, protocol))
+
+
+def _under(place: str, found: Found) -> Found:
+    return ((f"{place}.{inner}", what) for inner, what in found)
+
+
+def _twice(place: str, ids: Iterable[str]) -> Found:
+    for name, count in Counter(ids).items():
+        if count > 1:
+            yield f"{place}.{name}", f"{name!r} stands here {count} times."
+
+
+def _unknown(place: str, names: Iterable[str], known: Collection[str], kind: str) -> Found:
+    for name in names:
+        if name not in known:
+            yield f"{place}.{name}", f"There is no {kind} {name!r}.{did_you_mean(name, known)}"
+
+
+def _identity(profile: Profile) -> Found:
+    if not _ID.fullmatch(profile.id):
+        yield "id", f"The id {profile.id!r} may hold only small letters, digits, '-' and '_'."
+    for place, text in (("name", profile.name), ("base_template", profile.base_template)):
+        if not text.strip():
+            yield place, "This is empty."
+    if not profile.languages:
+        yield "languages", 'Name at least one language, such as ["en"].'
+    yield from _twice("languages", profile.languages)
+    for part in fields(Contact):
+        if not getattr(profile.contact, part.name).strip():
+            yield f"contact.{part.name}", "This is empty; patients are told to use it."
+    if "@" not in profile.contact.email:
+        yield "contact.email", f"{profile.contact.email!r} is not an e-mail address."
+    if profile.retention == Wait():
+        yield "retention", "Records must be kept for some time; write a wait such as 'P8Y'."
+    yield from _unknown("consent_facts", profile.consent_facts, CONSENT_FACTS, "fact")
+
+
+def _hours(profile: Profile) -> Found:
+    if not profile.hours.by_weekday():
+        yield "hours", "The clinic is never open."
+    yield from _closures("closures", profile.closures)
+
+
+def _closures(place: str, closures: Iterable[ClosureEntry]) -> Found:
+    for index, entry in enumerate(closures):
+        if entry.last is not None and entry.last < entry.first:
+            yield f"{place}[{index}]", f"It ends on {entry.last}, before it begins on {entry.first}."
+
+
+def _booking(booking: BookingPolicy) -> Found:
+    if booking.grid <= _NO_TIME or _DAY % booking.grid:
+        yield "booking.grid", "The grid must divide a day, so that every day has the same times: 'PT15M'."
+    if booking.horizon == Wait():
+        yield "booking.horizon", "With no horizon nothing can be booked; write a wait such as 'P3M'."
+
+
+def _resources(profile: Profile, known: Collection[str], *, complete: bool) -> Found:
+    if not profile.resources:
+        yield "resources", "The clinic has no practitioner and no room; add at least one [[resources]]."
+    yield from _twice("resources", (resource.id for resource in profile.resources))
+    for resource in profile.resources:
+        place = f"resources.{resource.id}"
+        if not _ID.fullmatch(resource.id):
+            yield place, f"The id {resource.id!r} may hold only small letters, digits, '-' and '_'."
+        if resource.lanes < 1:
+            yield f"{place}.lanes", "A resource holds at least one session at once."
+        if complete:
+            yield from _unknown(f"{place}.treatments", resource.treatments, known, "treatment")
+        yield from _closures(f"{place}.closures", resource.closures)
+    if complete:
+        yield from _served(profile, known)
+
+
+def _served(profile: Profile, known: Collection[str]) -> Found:
+    for kind in dict.fromkeys(resource.kind for resource in profile.resources):
+        for protocol_id in known:
+            serving = (
+                resource
+                for resource in profile.resources
+                if resource.kind == kind and (not resource.treatments or protocol_id in resource.treatments)
+            )
+            if not any(serving):
+                yield "resources", f"No {kind} serves {protocol_id!r}, so it could never be booked."
+
+
+def _treatment(entry: TreatmentEntry, protocol: Protocol) -> Found:
+    rules = [rule.id for rule in protocol.rules]
+    offered = [
+        option.id
+        for question in protocol.questions.values()
+        for option in question.options
+        if option.optional
+    ]
+    yield from _unknown("waits", entry.waits, protocol.waits, "wait")
+    yield from _unknown("limits", entry.limits, protocol.limits, "limit")
+    yield from _unknown("rules_on", entry.rules_on, rules, "rule")
+    yield from _unknown("rules_off", entry.rules_off, rules, "rule")
+    yield from _unknown("offers", entry.offers, offered, "optional option")
+    yield from _unknown("courses", entry.courses, [course.id for course in protocol.courses], "course")
+    products = {product.id: product for product in protocol.numbing.products}
+    yield from _unknown("products", entry.products, products, "numbing product")
+    for name in set(entry.rules_on) & set(entry.rules_off):
+        yield f"rules_on.{name}", f"The rule {name!r} is switched both on and off."
+    yield from _under("numbing", _numbing(entry, protocol))
+    if entry.approval and not _SHA256.fullmatch(entry.approval.fingerprint):
+        yield "approval.fingerprint", "This is not a fingerprint of 64 hexadecimal digits."
+
+
+def _numbing(entry: TreatmentEntry, protocol: Protocol) -> Found:
+    policy = entry.numbing
+    effective_products = effective(protocol, products=entry.products).numbing.products
+    products = {product.id: product for product in effective_products}
+    yield from _unknown("stock", policy.stock, products, "numbing product")
+    yield from _twice("stock", policy.stock)
+    yield from _unknown("contact", policy.contact, products, "numbing product")
+    for name, contact in policy.contact.items():
+        product = products.get(name)
+        if product and not product.contact_min <= contact <= product.contact_max:
+            least, most = product.contact_min, product.contact_max
+            yield f"contact.{name}", f"{name!r} stays on for {least} to {most}, not {contact}."
+    if policy.home == "approved" and not any(
+        products[name].home for name in policy.stock if name in products
+    ):
+        yield "home", "No product in stock may be used at home; write 'never'."
+
+
+# From the profile to the clinic ------------------------------------------------------------------
+
+
+def clinic(profile: Profile, treatments: Mapping[str, Treatment]) -> Clinic:
+    """Return the clinic of a profile without problems."""
+    return Clinic(
+        id=profile.id,
+        name=profile.name,
+        zone=profile.zone,
+        languages=profile.languages,
+        contact=profile.contact,
+        hours=profile.hours.by_weekday(),
+        closures=tuple(entry.closure() for entry in profile.closures),
+        resources=tuple(_resource(entry) for entry in profile.resources),
+        booking=profile.booking,
+        calendar=profile.calendar,
+        treatments=treatments,
+        base_template=profile.base_template,
+        retention=profile.retention,
+        consent_facts=profile.consent_facts,
+        marketing_name=profile.marketing_name,
+    )
+
+
+def _resource(entry: ResourceEntry) -> Resource:
+    return Resource(
+        id=entry.id,
+        kind=entry.kind,
+        name=entry.name,
+        treatments=entry.treatments,
+        hours=entry.hours.by_weekday() if entry.hours else None,
+        closures=tuple(closure.closure() for closure in entry.closures),
+        lanes=entry.lanes,
+        before=entry.before,
+        after=entry.after,
+    )
+
+
+def treatment(entry: TreatmentEntry, protocol: Protocol, languages: Collection[str]) -> Treatment:
+    """Return one treatment of a profile without problems: the protocol as this clinic runs it."""
+    own = effective(
+        protocol,
+        waits=entry.waits,
+        limits=entry.limits,
+        rules_on=entry.rules_on,
+        rules_off=entry.rules_off,
+        offers=entry.offers,
+        languages=languages,
+        courses=entry.courses,
+        products=entry.products,
+    )
+    return Treatment(
+        protocol=own,
+        fingerprint=fingerprint(own, entry.numbing),
+        approval=entry.approval,
+        numbing=entry.numbing,
+        changes=tuple(_changes(entry, protocol)),
+    )
+
+
+def _changes(entry: TreatmentEntry, protocol: Protocol) -> Iterator[str]:
+    for name, wait in entry.waits.items():
+        if wait != protocol.waits[name]:
+            yield f"Wait {name}: {wait} instead of {protocol.waits[name]}"
+    for name, limit in entry.limits.items():
+        if limit != protocol.limits[name]:
+            yield f"Limit {name}: {limit} instead of {protocol.limits[name]}"
+    inactive = {rule.id for rule in protocol.rules if not rule.active}
+    yield from (f"Rule {name} switched on" for name in entry.rules_on if name in inactive)
+    yield from (f"Rule {name} switched off" for name in entry.rules_off if name not in inactive)
+    yield from (f"Offers {name}" for name in entry.offers)
+    for kind, changes in (("Course", entry.courses), ("Product", entry.products)):
+        for name, change in changes.items():
+            yield f"{kind} {name}: {_said(change)}"
+    for name, contact in entry.numbing.contact.items():
+        yield f"Contact time of {name}: {contact}"
+
+
+def _said(change: CourseChange | ProductChange) -> str:
+    given = ((part.name, getattr(change, part.name)) for part in fields(change))
+    return ", ".join(f"{name} {_value(value)}" for name, value in given if value is not None)
+
+
+def _value(value: Any) -> str:
+    parts = ("min", "usual", "max")
+    if all(hasattr(value, part) for part in parts) and not isinstance(value, dt.timedelta):
+        return "/".join(str(getattr(value, part)) for part in parts)
+    return str(value)
