@@ -59,9 +59,7 @@ def site() -> Iterator[Flask]:
 
 
 def _bare_view(app: Flask) -> Callable[[], str]:
-    row = sa.select(sa.literal_column("id"), sa.literal_column("reference")).select_from(
-        sa.table("intake_case")
-    )
+    cases = sa.table("intake_case", sa.column("id"), sa.column("reference"))
 
     def bare() -> str:
         db.session.execute(sa.select(cases).limit(1)).one_or_none()
