@@ -7,6 +7,7 @@ that no value can begin a line of its own and no octet leaves that RFC 5545 sect
 from __future__ import annotations
 
 import datetime as dt
+import re
 import unicodedata
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ LINE_OCTETS = 75
 
 _LINE_BREAKS = ("\r", "\n", "\x85", "\u2028", "\u2029")
 _CONTROLS = [code for code in (*range(0x20), *range(0x7F, 0xA0)) if code != ord("\t")]
+_SPACE = {b" ", b"\t"}
 _SURROGATES = range(0xD800, 0xE000)
 _DROPPED = dict.fromkeys((*_CONTROLS, *_SURROGATES), "")
 
@@ -24,6 +26,7 @@ def _escapes(line_break: str, escapes: dict[str, str]) -> dict[int, str]:
     return _DROPPED | breaks | {ord(char): escape for char, escape in escapes.items()}
 
 
+_PLAIN = re.compile(r"[\w./+^'-]+(?: [\w./+^'-]+)*|")
 _TEXT = _escapes(r"\n", {"\\": r"\\", ";": r"\;", ",": r"\,"})
 _PARAMETER = _escapes("^n", {"^": "^^", '"': "^'"})
 
@@ -37,9 +40,13 @@ def text(value: str) -> str:
 
 
 def parameter(value: str) -> str:
-    """Return `value` as a parameter value: RFC 6868 encoded, quoted where RFC 5545 asks for it."""
+    """Return `value` as a parameter value: RFC 6868 encoded, quoted unless it is plain.
+
+    RFC 5545 asks for quotes around `:`, `;` and `,` only, but readers also trim spaces at the ends
+    and take a backslash for an escape.
+    """
     encoded = value.replace("\r\n", "\n").translate(_PARAMETER)
-    return f'"{encoded}"' if any(char in encoded for char in ":;,") else encoded
+    return encoded if _PLAIN.fullmatch(encoded) else f'"{encoded}"'
 
 
 def uri(value: str) -> str:
@@ -102,8 +109,13 @@ def _character_start(octets: bytes, index: int) -> int:
 
 
 def _splits(octets: bytes, index: int) -> bool:
-    """Whether a fold before `index` parts an escape, a joined emoji or a letter from its accents."""
+    """Whether a fold before `index` parts an escape, a joined emoji or a letter from its accents.
+
+    Or leaves a space at the end or the beginning of a line, where careless programs trim it.
+    """
     before = octets[_character_start(octets, index - 1) : index]
+    if before in _SPACE or octets[index : index + 1] in _SPACE:
+        return True
     if before == b"\\":
         run = index - len(octets[:index].rstrip(b"\\"))
         return run % 2 == 1

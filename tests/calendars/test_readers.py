@@ -1,0 +1,169 @@
+"""Every reader gives the instants that zoneinfo gives, on both sides of each clock change."""
+
+from __future__ import annotations
+
+import datetime as dt
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import icalendar
+import pytest
+import recurring_ical_events
+import vobject
+from ical.calendar_stream import IcsCalendarStream
+
+from intake_plugin.calendars import (
+    Message,
+    Party,
+    Style,
+    Visit,
+    clinic_import,
+    mail_cancel,
+    mail_invite,
+    mail_series,
+    patient_series,
+    patient_session,
+)
+
+MakeVisit = Callable[..., Visit]
+Instants = dict[str, tuple[Any, Any]]
+
+NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+MONTH = dt.timedelta(days=30)
+ZONES = (
+    "Europe/London",
+    "Europe/Berlin",
+    "America/New_York",
+    "Asia/Tokyo",
+    "Australia/Sydney",
+    "Africa/Casablanca",
+)
+
+
+def by_icalendar(text: str) -> Instants:
+    calendar = icalendar.Calendar.from_ical(text)
+    assert isinstance(calendar, icalendar.Calendar)
+    assert not [error for event in calendar.events for error in event.errors]
+    return {str(event["UID"]): (event.start, event.end) for event in calendar.events}
+
+
+def by_ical(text: str) -> Instants:
+    calendar = IcsCalendarStream.calendar_from_ics(text)
+    return {str(event.uid): (event.start_datetime, event.end_datetime) for event in calendar.events}
+
+
+def by_vobject(text: str) -> Instants:
+    with warnings.catch_warnings():
+        # dateutil, which vobject reads times with, still calls datetime.utcfromtimestamp.
+        warnings.filterwarnings("ignore", r"datetime\.datetime\.utc", DeprecationWarning)
+        calendar = vobject.readOne(text)
+        assert calendar.validate(raiseException=True)
+        return {event.uid.value: (event.dtstart.value, event.dtend.value) for event in calendar.vevent_list}
+
+
+def by_recurring_ical_events(text: str) -> Instants:
+    calendar = icalendar.Calendar.from_ical(text)
+    found = recurring_ical_events.of(calendar).between(dt.datetime(2025, 1, 1), dt.datetime(2032, 1, 1))  # noqa: DTZ001 - the library wants its range without a zone
+    return {str(event["UID"]): (event["DTSTART"].dt, event["DTEND"].dt) for event in found}
+
+
+READERS = (by_icalendar, by_ical, by_vobject, by_recurring_ical_events)
+
+
+def instants(read: Callable[[str], Instants], octets: bytes) -> Instants:
+    return {
+        uid: (start.astimezone(dt.UTC), end.astimezone(dt.UTC))
+        for uid, (start, end) in read(octets.decode()).items()
+    }
+
+
+def clock_changes(zone: str) -> list[dt.datetime]:
+    """Return the instants in 2026 to 2028 at which the zone's offset changes, found hour by hour."""
+    tz, hour = ZoneInfo(zone), dt.timedelta(hours=1)
+    moments = [dt.datetime(2026, 1, 1, tzinfo=dt.UTC) + number * hour for number in range(3 * 365 * 24)]
+    return [
+        later
+        for earlier, later in pairwise(moments)
+        if earlier.astimezone(tz).utcoffset() != later.astimezone(tz).utcoffset()
+    ]
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_both_sides_of_each_clock_change(
+    zone: str, visit: MakeVisit, style: Style, lint: Callable[..., list[str]]
+) -> None:
+    changes = clock_changes(zone) or [dt.datetime(2026, 3, 29, 1, tzinfo=dt.UTC)]
+    around = [
+        change + dt.timedelta(minutes=minutes)
+        for change in changes
+        for minutes in (-2880, -90, -60, -30, 0, 30, 60, 90, 2880)
+    ]
+    visits = [visit(start.isoformat(), zone, ordinal) for ordinal, start in enumerate(around, start=1)]
+    octets = patient_series(visits, style, now=NOW, keep_cancelled=MONTH)
+    assert lint(octets) == []
+    expected = {each.uid: (each.arrive, each.end) for each in visits}
+    for read in READERS:
+        found = instants(read, octets)
+        assert {uid: found[uid] for uid in expected} == expected, read.__name__
+        assert len(found) == 2 * len(visits), read.__name__
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_the_wall_clock_of_an_event_is_the_clinics(zone: str, visit: MakeVisit, style: Style) -> None:
+    for day in ("2026-01-15", "2026-07-15"):
+        octets = patient_session(visit(f"{day} 09:00", zone), style)
+        assert b"Please arrive at 09:00." in octets.replace(b"\r\n ", b"")
+        if b"TZID" in octets:
+            assert f"DTSTART;TZID={zone}:{day.replace('-', '')}T090000\r\n".encode() in octets
+
+
+def test_a_zone_that_rrule_cannot_carry_goes_out_in_utc(visit: MakeVisit, style: Style) -> None:
+    octets = patient_session(visit("2026-07-15 09:00", "Africa/Cairo"), style)
+    assert b"VTIMEZONE" not in octets
+    assert b"DTSTART:20260715T060000Z\r\n" in octets
+
+
+def test_a_time_that_stands_twice_on_the_clock_goes_out_in_utc(visit: MakeVisit, style: Style) -> None:
+    for instant in ("2026-10-25T00:30:00+00:00", "2026-10-25T01:30:00+00:00"):
+        octets = patient_session(visit(instant, "Europe/Berlin"), style)
+        assert f"DTSTART:{instant[:19].replace('-', '').replace(':', '')}Z\r\n".encode() in octets
+
+
+def test_two_zones_in_one_file_stand_in_the_order_of_their_names(visit: MakeVisit, style: Style) -> None:
+    visits = [
+        visit("2026-10-01 09:00", zone, ordinal)
+        for ordinal, zone in enumerate(("Europe/London", "Africa/Cairo", "America/New_York"), start=1)
+    ]
+    octets = clinic_import(visits, style, now=NOW, keep_cancelled=MONTH)
+    zones = [line for line in octets.split(b"\r\n") if line.startswith(b"TZID:")]
+    assert zones == [b"TZID:America/New_York", b"TZID:Europe/London"]
+    for read in READERS:
+        assert instants(read, octets) == {each.uid: (each.arrive, each.end) for each in visits}
+
+
+def test_every_reader_takes_every_output(series: tuple[Visit, ...], style: Style) -> None:
+    gone = replace(series[1], cancelled=True, sequence=3)
+    visits = (series[0], gone, *series[2:])
+    message = Message(
+        stamp=NOW,
+        organizer=Party(email="desk@clinic.example", name="Clinic, north"),
+        attendee=Party(email="a@b.example"),
+    )
+    outputs = {
+        patient_series(visits, style, now=NOW, keep_cancelled=MONTH): visits,
+        patient_session(gone, style): (gone,),
+        clinic_import(visits, style, now=NOW, keep_cancelled=MONTH): visits,
+        mail_series(visits, style): (series[0], *series[2:]),
+        mail_invite(series[0], style, message): (series[0],),
+        mail_cancel(gone, style, message): (gone,),
+    }
+    for octets, told in outputs.items():
+        for read in READERS:
+            found = instants(read, octets)
+            assert {each.uid: found.get(each.uid) for each in told} == {
+                each.uid: (each.arrive, each.end) for each in told
+            }, read.__name__

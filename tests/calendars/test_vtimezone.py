@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import datetime as dt
+import struct
+import zoneinfo
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dateutil.rrule import rrulestr
+from icalendar import Calendar
+
+from intake_plugin.calendars import vtimezone as room
+from intake_plugin.calendars.vtimezone import holds, vtimezone
+
+FIVE_YEARS = range(2026, 2031)
+UTC = dt.UTC
+
+
+def read(octets: bytes, last: int = 2031) -> list[tuple[dt.datetime, dt.timedelta]]:
+    """Return (instant, offset from then on) as RFC 5545 section 3.6.5 defines a VTIMEZONE."""
+    component: Any = Calendar.from_ical(octets.decode())
+    onsets = []
+    for part in component.subcomponents:
+        before, after = (part[name].td for name in ("TZOFFSETFROM", "TZOFFSETTO"))
+        begin = part["DTSTART"].dt
+        walls = [begin]
+        if "RRULE" in part:
+            rule = rrulestr(part["RRULE"].to_ical().decode(), dtstart=begin)
+            assert next(iter(rule)) == begin, "DTSTART has to be the first of its own rule"
+            midnight = begin.replace(month=1, day=1)
+            walls = rule.between(midnight.replace(year=2025), midnight.replace(year=last + 1))
+        onsets += [((wall - before).replace(tzinfo=UTC), after) for wall in walls]
+    return sorted(onsets)
+
+
+def test_every_zone_agrees_with_zoneinfo_through_five_years() -> None:
+    zones = sorted(zoneinfo.available_timezones())
+    rules: dict[bytes, list[tuple[dt.datetime, dt.timedelta]]] = {}
+    days = [
+        dt.datetime(2026, 1, 1, 12, tzinfo=UTC) + dt.timedelta(days=day)
+        for day in range(365 * len(FIVE_YEARS))
+    ]
+    carried = set()
+    for zone in zones:
+        octets = vtimezone(zone)
+        if octets is None:
+            assert not any(holds(zone, year) for year in FIVE_YEARS)
+            continue
+        assert octets.count(b"BEGIN:STANDARD") == 1
+        body = octets.split(b"\r\n", 2)[2]
+        onsets = rules.setdefault(body, []) or read(octets)
+        rules[body] = onsets
+        second = dt.timedelta(seconds=1)
+        edges = [each for at, _ in onsets if at.year in FIVE_YEARS for each in (at - second, at)]
+        tz, at = zoneinfo.ZoneInfo(zone), 0
+        years = {year for year in FIVE_YEARS if holds(zone, year)}
+        for moment in sorted((*days, *edges)):
+            while at + 1 < len(onsets) and onsets[at + 1][0] <= moment:
+                at += 1
+            if moment.year in years:
+                assert moment.astimezone(tz).utcoffset() == onsets[at][1], (zone, moment)
+                carried.add(zone)
+    assert len(carried) > 0.98 * len(zones)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "UTC", "Asia/Kolkata", "America/Phoenix"])
+def test_a_zone_without_summer_time_has_one_standard_and_no_rule(zone: str) -> None:
+    octets = vtimezone(zone)
+    assert octets is not None
+    assert octets.count(b"BEGIN:") == 2
+    assert b"RRULE" not in octets
+    assert holds(zone, 2026)
+
+
+def test_the_octets_of_a_zone() -> None:
+    assert vtimezone("Europe/Berlin") == (
+        b"BEGIN:VTIMEZONE\r\nTZID:Europe/Berlin\r\n"
+        b"BEGIN:STANDARD\r\nTZOFFSETFROM:+0200\r\nTZOFFSETTO:+0100\r\nTZNAME:CET\r\n"
+        b"DTSTART:19701025T030000\r\nRRULE:FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU\r\nEND:STANDARD\r\n"
+        b"BEGIN:DAYLIGHT\r\nTZOFFSETFROM:+0100\r\nTZOFFSETTO:+0200\r\nTZNAME:CEST\r\n"
+        b"DTSTART:19700329T020000\r\nRRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=-1SU\r\nEND:DAYLIGHT\r\n"
+        b"END:VTIMEZONE\r\n"
+    )
+
+
+def test_irish_summer_is_daylight_although_the_file_calls_winter_so() -> None:
+    octets = vtimezone("Europe/Dublin")
+    assert octets is not None
+    assert b"BEGIN:DAYLIGHT\r\nTZOFFSETFROM:+0000\r\nTZOFFSETTO:+0100\r\nTZNAME:IST\r\n" in octets
+
+
+def test_a_year_before_the_rule_does_not_hold() -> None:
+    assert not holds("America/New_York", 2006)
+    assert holds("America/New_York", 2008)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Atlantis", "", "../../etc/passwd", "/etc/passwd"])
+def test_an_unknown_zone_is_refused(zone: str) -> None:
+    with pytest.raises((zoneinfo.ZoneInfoNotFoundError, ValueError)):
+        vtimezone(zone)
+
+
+MakeZone = Callable[..., str]
+
+
+@pytest.fixture
+def make_zone(tmp_path: Path) -> Iterator[MakeZone]:
+    """Writes a TZif file (RFC 8536) that zoneinfo reads: offsets from UTC in hours, and the rule."""
+
+    def make(rule: str, *changes: tuple[str, int], version: bytes = b"2") -> str:
+        times = [int(dt.datetime.fromisoformat(f"{at}Z").timestamp()) for at, _ in changes]
+        hours = [0, *(offset for _, offset in changes)]
+        types = b"".join(struct.pack(">lBB", offset * 3600, 0, 0) for offset in hours)
+        names = b"XXX\0"
+
+        def header(of: bytes, count: int, kinds: int) -> bytes:
+            return struct.pack(">4s c 15x 6l", b"TZif", of, 0, 0, 0, count, kinds, len(names))
+
+        indices = bytes(range(1, len(times) + 1))
+        legacy = header(version, 0, 1) + types[:6] + names
+        data = struct.pack(f">{len(times)}q", *times) + indices + types + names
+        modern = header(version, len(times), len(hours)) + data + b"\n" + rule.encode() + b"\n"
+        (tmp_path / "Test").mkdir()
+        (tmp_path / "Test" / "Zone").write_bytes(legacy + (modern if version >= b"2" else b""))
+        return "Test/Zone"
+
+    def forget() -> None:
+        zoneinfo.ZoneInfo.clear_cache()
+        for cached in (room.vtimezone, room.holds, room._read):
+            cached.cache_clear()
+
+    zoneinfo.reset_tzpath(to=[str(tmp_path)])
+    forget()
+    yield make
+    zoneinfo.reset_tzpath()
+    forget()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "EET-2EEST,M4.5.5/0,M10.5.4/24",
+        "<-02>2<-01>,M3.5.0/-1,M10.5.0/0",
+        "AAA0BBB,M3.1.0/-1,M10.1.0",
+        "AAA0BBB,M2.4.0/50,M10.1.0",
+        "AAA0BBB,J60/2,J300/2",
+        "",
+    ],
+)
+def test_a_rule_that_rrule_cannot_carry(rule: str, make_zone: MakeZone) -> None:
+    zone = make_zone(rule)
+    assert vtimezone(zone) is None
+    assert not holds(zone, 2026)
+
+
+def test_a_file_of_the_first_version_has_no_rule(make_zone: MakeZone) -> None:
+    assert vtimezone(make_zone("", version=b"\0")) is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "days"),
+    [
+        ("IST-2IDT,M3.4.4/26,M10.5.0", b"BYMONTH=3;BYDAY=FR;BYMONTHDAY=23,24,25,26,27,28,29\r\n"),
+        ("AAA0BBB,M3.2.0/-1,M10.1.0", b"BYMONTH=3;BYDAY=SA;BYMONTHDAY=7,8,9,10,11,12,13\r\n"),
+        ("<-04>4<-03>,M9.1.6/24,M4.1.6/24", b"BYMONTH=9;BYDAY=SU;BYMONTHDAY=2,3,4,5,6,7,8\r\n"),
+    ],
+)
+def test_a_change_past_midnight_of_its_weekday(rule: str, days: bytes, make_zone: MakeZone) -> None:
+    offset = 0 if rule.startswith("A") else 2 if rule.startswith("I") else -4
+    zone = make_zone(rule, ("1960-01-01T00:00:00", offset))
+    octets = vtimezone(zone)
+    assert octets is not None
+    assert days in octets
+    assert holds(zone, 2026)
+    tz = zoneinfo.ZoneInfo(zone)
+    for instant, offset_after in read(octets)[2:]:
+        assert instant.astimezone(tz).utcoffset() == offset_after
+        assert (instant - dt.timedelta(seconds=1)).astimezone(tz).utcoffset() != offset_after
+
+
+def test_a_year_with_a_break_from_the_rule_does_not_hold(make_zone: MakeZone) -> None:
+    changes = [("2020-01-01T00:00:00", 1), ("2026-02-15T02:00:00", 0), ("2026-03-22T02:00:00", 1)]
+    zone = make_zone("<+01>-1", *changes)
+    assert vtimezone(zone) is not None
+    assert [year for year in FIVE_YEARS if holds(zone, year)] == [2027, 2028, 2029, 2030]
+
+
+def test_an_offset_with_seconds(make_zone: MakeZone) -> None:
+    octets = vtimezone(make_zone("LMT0:44:30"))
+    assert octets is not None
+    assert b"TZOFFSETTO:-004430\r\n" in octets
