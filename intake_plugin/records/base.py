@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from enum import StrEnum
+from importlib import import_module
 from typing import Any, ClassVar, TypeVar
 from uuid import uuid4
 
@@ -120,6 +121,8 @@ def add_tables_to(metadata: sa.MetaData) -> None:
     """
     if metadata.info.get(INFO_KEY):
         return
+    # The tables are known to `Base` once their module is imported, and it imports this one.
+    import_module("intake_plugin.records.tables")
     _refuse_clashes(metadata)
     for table in Base.metadata.sorted_tables:
         _make_plain(table, table.to_metadata(metadata))
