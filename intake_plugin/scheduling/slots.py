@@ -31,6 +31,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress
+from operator import gt, itemgetter
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -48,6 +49,7 @@ from intake_plugin.scheduling.clocks import (
     midnight,
     seconds,
 )
+from intake_plugin.scheduling.hours import merge
 
 Kind = Literal["practitioner", "room"]
 
@@ -76,10 +78,11 @@ class Span:
 class ResourceCalendar:
     """When a practitioner or a room is there, and what already takes its time.
 
-    `open` holds the resource's own openings, sorted and merged as `open_intervals` returns them;
-    empty for a resource that does not serve the treatment. `busy` holds the claims of each lane,
-    in any order; a lane left out has none. `blocked` holds what takes every lane at once.
-    `before` and `after` are the buffers a new claim brings with it.
+    `open` holds the resource's own openings, empty for one that does not serve the treatment.
+    `busy` holds the claims of each lane, as `by_lane` makes them; a lane left out has none.
+    `blocked` holds what takes every lane at once. `before` and `after` are the buffers a new claim
+    brings with it. Raises ValueError for intervals out of order: a sweep looks only at those near
+    its dates, and finds them by their order.
     """
 
     id: str
@@ -91,13 +94,17 @@ class ResourceCalendar:
     before: dt.timedelta = dt.timedelta()
     after: dt.timedelta = dt.timedelta()
 
+    def __post_init__(self) -> None:
+        for intervals in (self.open, self.blocked, *self.busy):
+            _require_order(self.id, intervals)
+
 
 def by_lane(claims: Iterable[tuple[int, Interval]]) -> tuple[tuple[Interval, ...], ...]:
-    """Sort (lane, interval) pairs into the shape of `ResourceCalendar.busy`."""
+    """Bring (lane, interval) pairs, in any order, into the shape of `ResourceCalendar.busy`."""
     lanes: dict[int, list[Interval]] = {}
     for lane, interval in claims:
         lanes.setdefault(lane, []).append(interval)
-    return tuple(tuple(lanes.get(lane, ())) for lane in range(max(lanes, default=-1) + 1))
+    return tuple(tuple(merge(sorted(lanes.get(lane, ())))) for lane in range(max(lanes, default=-1) + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,11 +199,12 @@ class Slot:
 class Sweep:
     """Everything that decides which times exist, in one value.
 
-    `opening` holds the clinic's openings, sorted and merged. `earliest` is now plus notice and
+    `opening` holds the clinic's openings as `open_intervals` returns them. `earliest` is now plus notice and
     `latest` the end of the horizon, both aware; an arrival lies in [earliest, latest). A session
     takes one seat of every kind in `needs`, so a clinic that lists no rooms leaves them out there.
     `tick` is the step in which claims are stored; busy times are widened to it, so that nothing is
-    offered that the store would refuse. Raises ValueError for naive datetimes or an empty grid.
+    offered that the store would refuse. Raises ValueError for naive datetimes, an empty grid, or
+    openings out of order.
     """
 
     zone: ZoneInfo
@@ -214,6 +222,7 @@ class Sweep:
     def __post_init__(self) -> None:
         for end in (self.earliest, self.latest):
             seconds(end)
+        _require_order("opening", self.opening)
         if min(self.grid, self.tick) < SECOND:
             raise ValueError(f"A grid of {self.grid} and a tick of {self.tick} need at least a second each.")
 
@@ -338,8 +347,8 @@ def _dates(sweep: Sweep, first: dt.date, last: dt.date) -> list[dt.date]:
     """List the dates worth looking at; a day to spare on both sides stands in for the offset."""
     if not sweep.opening:
         return []
-    start = max(seconds(sweep.earliest), min(opening.start for opening in sweep.opening))
-    end = min(seconds(sweep.latest), max(opening.end for opening in sweep.opening))
+    start = max(seconds(sweep.earliest), sweep.opening[0].start)
+    end = min(seconds(sweep.latest), sweep.opening[-1].end)
     begin = max(first, sweep.not_before or first).toordinal()
     begin = max(begin, start // DAY - 1 + EPOCH_ORDINAL)
     finish = min(last.toordinal(), end // DAY + 1 + EPOCH_ORDINAL)
@@ -404,21 +413,38 @@ def _up(duration: dt.timedelta) -> int:
     return -(-duration // SECOND)
 
 
-def _keep_inside(mask: bytearray, arrivals: list[int], openings: Iterable[Interval], part: _Part) -> None:
-    for start, end in openings:
+def _keep_inside(mask: bytearray, arrivals: list[int], openings: Sequence[Interval], part: _Part) -> None:
+    for start, end in _near(openings, arrivals, part):
         low, high = bisect_left(arrivals, start - part.start), bisect_right(arrivals, end - part.end)
         if low < high:
             mask[low:high] = b"\x01" * (high - low)
 
 
 def _drop_overlaps(
-    mask: bytearray, arrivals: list[int], busy: Iterable[Interval], claim: _Part, tick: int
+    mask: bytearray, arrivals: list[int], busy: Sequence[Interval], claim: _Part, tick: int
 ) -> None:
-    for start, end in busy:
+    for start, end in _near(busy, arrivals, _Part(claim.start - tick, claim.end + tick)):
         low = bisect_right(arrivals, start - start % tick - claim.end)
         high = bisect_left(arrivals, end + -end % tick - claim.start, low)
         if low < high and start < end:
             mask[low:high] = bytes(high - low)
+
+
+def _near(intervals: Sequence[Interval], arrivals: list[int], part: _Part) -> Sequence[Interval]:
+    """Return the intervals that can touch this part of any visit."""
+    if not arrivals:
+        return ()
+    low = bisect_right(intervals, arrivals[0] + part.start, key=itemgetter(1))
+    high = bisect_left(intervals, (arrivals[-1] + part.end,))
+    return intervals[low:high]
+
+
+def _require_order(where: str, intervals: Sequence[Interval]) -> None:
+    ends = [end for _, end in intervals]
+    if ends != sorted(ends) or any(map(gt, intervals, intervals[1:])):
+        raise ValueError(
+            f"The intervals of {where!r} are not in order. Sort them and pass them through hours.merge."
+        )
 
 
 def _fairest_first(lanes: Sequence[_Lane], day: int) -> list[_Lane]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from intake_plugin.scheduling.clocks import Interval
 from intake_plugin.scheduling.series import Gap, Pattern, Proposal, SeriesProblem, check, propose
-from intake_plugin.scheduling.slots import Slot, Sweep, offers, validate
+from intake_plugin.scheduling.slots import Slot, Sweep, by_lane, offers, validate
 
 MakeSweep = Callable[..., Sweep]
 LONDON = ZoneInfo("Europe/London")
@@ -369,7 +369,11 @@ def test_a_proposed_series_keeps_its_gaps_and_its_hour(
         for day, hours in data.draw(st.lists(st.tuples(st.integers(1, 300), st.integers(1, 80)), max_size=20))
     )
     sweep = make_sweep(
-        FIRST, FIRST + YEAR, zone=zone, closed=closed, resources={"ana": {"busy": (taken,)}, "room-1": {}}
+        FIRST,
+        FIRST + YEAR,
+        zone=zone,
+        closed=closed,
+        resources={"ana": {"busy": by_lane((0, each) for each in taken)}, "room-1": {}},
     )
     first = data.draw(st.sampled_from(offers(sweep, first=FIRST, last=FIRST)))
     least = data.draw(st.integers(7, 28))

@@ -307,6 +307,33 @@ def test_a_sweep_that_cannot_work_is_refused(make_sweep: MakeSweep, changes: dic
         make_sweep(MONDAY, MONDAY, **changes)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"busy": (busy("10:00-11:00", "09:00-09:30"),)},
+        {"busy": ((), busy("09:00-12:00", "10:00-11:00"))},
+        {"blocked": busy("10:00-11:00", "09:00-12:00")},
+        {"open": busy("14:00-18:00", "09:00-13:00")},
+    ],
+)
+def test_intervals_out_of_order_are_refused_before_they_can_be_missed(
+    make_sweep: MakeSweep, fields: dict[str, object]
+) -> None:
+    with pytest.raises(ValueError, match=r"'ana' are not in order\. Sort them and pass them through hours"):
+        make_sweep(MONDAY, MONDAY, resources={"ana": fields, "room-1": {}})
+
+
+def test_openings_out_of_order_are_refused(make_sweep: MakeSweep) -> None:
+    with pytest.raises(ValueError, match="'opening' are not in order"):
+        make_sweep(MONDAY, MONDAY, opening=busy("14:00-18:00", "09:00-13:00"))
+
+
+def test_claims_come_in_any_order(make_sweep: MakeSweep) -> None:
+    claims = [(0, each) for each in busy("15:00-15:30", "10:00-12:00", "10:30-11:00", "16:00-16:00")]
+
+    assert by_lane(claims) == (busy("10:00-12:00", "15:00-15:30"),)
+
+
 @pytest.mark.parametrize("parts", [(0, 0, 0, 0), (-1, 0, 30, 0), (0, 0, 30, -1)])
 def test_a_span_that_cannot_be_is_refused(parts: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match="Check the protocol's timeline"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from intake_plugin.scheduling.claims import Claim
 from intake_plugin.scheduling.clocks import Interval
-from intake_plugin.scheduling.hours import Weekly, open_intervals
+from intake_plugin.scheduling.hours import Weekly, merge, open_intervals
 from intake_plugin.scheduling.slots import (
     Kind,
     ResourceCalendar,
@@ -111,7 +111,7 @@ def calendars(
         kind=kind,
         open=tuple(open_intervals(weekly, zone, first, last)),
         busy=by_lane(draw(st.lists(st.tuples(st.integers(0, lanes), interval), max_size=6))),
-        blocked=tuple(draw(st.lists(interval, max_size=1))),
+        blocked=tuple(merge(sorted(draw(st.lists(interval, max_size=2))))),
         lanes=lanes,
         before=draw(minutes(0, 20)),
         after=draw(minutes(0, 20)),
