@@ -93,11 +93,14 @@ def line(content: str) -> bytes:
 def _fold_point(octets: bytes, start: int, limit: int) -> int:
     """Return where to fold: the last place up to `limit` that splits nothing a reader shows as one.
 
-    Text made of joined marks only has no such place; it is folded between its characters.
+    Text made of joined marks only has no such place; it is folded between its characters, and
+    never inside an escape.
     """
     between = _character_start(octets, limit)
+    if _in_escape(octets, start, between):
+        between -= 1
     end = between
-    while end > start and _splits(octets, end):
+    while end > start and _splits(octets, start, end):
         end = _character_start(octets, end - 1)
     return end if end > start else between
 
@@ -108,19 +111,20 @@ def _character_start(octets: bytes, index: int) -> int:
     return index
 
 
-def _splits(octets: bytes, index: int) -> bool:
+def _in_escape(octets: bytes, start: int, index: int) -> bool:
+    """Whether a fold before `index` parts a backslash from what it escapes; none begins before `start`."""
+    piece = octets[start:index]
+    return (len(piece) - len(piece.rstrip(b"\\"))) % 2 == 1
+
+
+def _splits(octets: bytes, start: int, index: int) -> bool:
     """Whether a fold before `index` parts an escape, a joined emoji or a letter from its accents.
 
     Or leaves a space at the end or the beginning of a line, where careless programs trim it.
     """
     before = octets[_character_start(octets, index - 1) : index]
-    if before in _SPACE or octets[index : index + 1] in _SPACE:
-        return True
-    if before == b"\\":
-        run = index - len(octets[:index].rstrip(b"\\"))
-        return run % 2 == 1
-    if octets[index] < 0x80:
-        return False
     following = octets[index : index + 4].decode(errors="ignore")[0]
+    if before in _SPACE or following in " \t" or _in_escape(octets, start, index):
+        return True
     joins = unicodedata.category(following) in {"Mn", "Mc", "Me"} or following == "\u200d"
     return joins or before.decode() == "\u200d"

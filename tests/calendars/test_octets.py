@@ -125,6 +125,15 @@ def test_a_text_of_accents_alone_is_folded_all_the_same() -> None:
     assert b"".join(unfold(octets.line(content))) == content.encode()
 
 
+@pytest.mark.parametrize("filler", [" ", "\u0301", "\\", "\u200d"])
+def test_a_text_without_a_good_place_is_not_folded_inside_an_escape(filler: str) -> None:
+    for length in range(20, 90):
+        content = "SUMMARY:" + octets.text(filler * length + ",;" * 40)
+        pieces = unfold(octets.line(content))
+        assert b"".join(pieces) == content.encode()
+        assert all((len(piece) - len(piece.rstrip(b"\\"))) % 2 == 0 for piece in pieces)
+
+
 def test_a_line_of_75_octets_is_not_folded(lint: Callable[..., list[str]]) -> None:
     content = "SUMMARY:" + "x" * 67
     assert octets.line(content) == content.encode() + b"\r\n"
