@@ -69,8 +69,15 @@ class _Verdict:
         return Refusal(self.product.id, "review", self.reviews) if self.reviews else None
 
 
-def choose(protocol: Protocol, answers: Answers, *, today: dt.date, stock: Sequence[str]) -> NumbingChoice:
-    """Choose from the clinic's `stock`, in its order of preference.
+def choose(
+    protocol: Protocol,
+    answers: Answers,
+    *,
+    today: dt.date,
+    stock: Sequence[str],
+    answered_on: dt.date | None = None,
+) -> NumbingChoice:
+    """Choose from the clinic's `stock`, in its order of preference, for a session on `today`.
 
     The first product without any caution is used; else the first that only needs a clinician's
     review is proposed; else the protocol says whether the case goes to review or goes without.
@@ -78,7 +85,7 @@ def choose(protocol: Protocol, answers: Answers, *, today: dt.date, stock: Seque
     """
     if not stock:
         return NumbingChoice(None, None, None, "none")
-    known = Known(protocol, answers, today=today)
+    known = Known(protocol, answers, today=today, answered_on=answered_on)
     verdicts = [_judge(product, known) for product in _stocked(protocol, stock)]
     refusals = tuple(verdict.refusal for verdict in verdicts if verdict.refusal)
     free = next((verdict for verdict in verdicts if verdict.refusal is None), None)

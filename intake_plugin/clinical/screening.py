@@ -112,7 +112,7 @@ def screen(
     """
     known = Known(protocol, answers, today=today, answered_on=answered_on)
     words = protocol.words(locale)
-    numbing = choose(protocol, answers, today=today, stock=stock)
+    numbing = choose(protocol, answers, today=today, stock=stock, answered_on=answered_on)
     findings = [
         *_unanswered(known, words),
         *(finding for rule in protocol.rules if rule.active for finding in _apply(rule, known, words)),
@@ -212,14 +212,23 @@ def _unanswered(known: Known, words: Texts) -> Iterator[Finding]:
 
 
 def _numbing(choice: NumbingChoice, protocol: Protocol, words: Texts) -> Iterator[Finding]:
-    named = {caution for refusal in choice.refusals for caution in refusal.cautions}
-    sources = [
-        source for caution in protocol.numbing.cautions if caution.id in named for source in caution.sources
-    ]
+    sources = _numbing_sources(choice, protocol)
     if choice.decision == "review":
         yield _general(NUMBING, NUMBING_REVIEW, Outcome.REVIEW, protocol, words, sources=sources)
     elif choice.decision == "without":
         yield _general(NUMBING, NUMBING_WITHOUT, Outcome.ADVISE, protocol, words, sources=sources)
+
+
+def _numbing_sources(choice: NumbingChoice, protocol: Protocol) -> list[Source]:
+    """Return the sources of every caution that spoke, or of the product where its own limit did."""
+    cautions = {caution.id: caution.sources for caution in protocol.numbing.cautions}
+    products = {product.id: product.sources for product in protocol.numbing.products}
+    return [
+        source
+        for refusal in choice.refusals
+        for caution in refusal.cautions
+        for source in cautions.get(caution, products[refusal.product_id])
+    ]
 
 
 def _general(
