@@ -18,6 +18,7 @@ from flask_sqlalchemy import SQLAlchemy
 from jinja2 import BaseLoader, FileSystemLoader, PrefixLoader
 from werkzeug.wrappers import Response
 
+from intake_plugin import web
 from intake_plugin.errors import SetupError
 from intake_plugin.loading import load_clinic, load_settings
 from intake_plugin.records.base import add_tables_to
@@ -83,8 +84,6 @@ class Intake:
         the clinic, or the path of its TOML file; a relative path starts at the app's `root_path`,
         and the file is read when the blueprint is registered.
         """
-        from intake_plugin import web
-
         blueprint = IntakeBlueprint(mount, profile)
         web.add_patient_routes(blueprint)
         if self._staff is not None:
