@@ -138,14 +138,17 @@ class Patient:
 
 def patients(clinics: Sequence[Clinic], count: int, rng: random.Random, now: dt.datetime) -> list[Patient]:
     """Return the people of the demonstration in the order in which they begin."""
-    weights = [story.weight for story in STORIES]
+    deck = [story for story in STORIES for _ in range(story.weight)]
+    stories: list[Story] = []
+    while len(stories) < count:
+        stories += rng.sample(deck, len(deck))
     people = []
-    for _ in range(count):
+    for story in stories[:count]:
         first, last = rng.choice(FIRST), rng.choice(LAST)
         people.append(
             Patient(
                 clinic=rng.choice(clinics),
-                story=rng.choices(STORIES, weights)[0],
+                story=story,
                 begins=now - dt.timedelta(minutes=rng.randrange(90, HISTORY * 24 * 60)),
                 identity=intake.Identity(
                     name=f"{first} {last}",

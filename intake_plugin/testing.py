@@ -13,11 +13,14 @@ import hashlib
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from http.cookiejar import CookieJar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin, urlsplit
+
+from intake_plugin.loading import load_clinic
+from intake_plugin.settings import Approval, Clinic
 
 if TYPE_CHECKING:
     from flask.testing import FlaskClient
@@ -34,6 +37,61 @@ def keys(name: str = "test") -> str:
     """Return a key ring with one key made from `name`. For tests only: anybody can make the same."""
     secret = hashlib.sha256(f"intake_plugin.testing {name}".encode()).digest()
     return f"{name}:{base64.b64encode(secret).decode()}"
+
+
+PROFILE: Mapping[str, Any] = {
+    "id": "test-clinic",
+    "name": "Test Clinic",
+    "zone": "Europe/London",
+    "languages": ["en"],
+    "base_template": "base.html",
+    "retention": "P8Y",
+    "contact": {
+        "telephone": "020 7946 0000",
+        "email": "clinic@example.com",
+        "address": "1 Test Street",
+        "emergency": "999",
+    },
+    "hours": dict.fromkeys(("mon", "tue", "wed", "thu", "fri"), "09:00-17:30"),
+    "booking": {
+        "notice": "PT24H",
+        "horizon": "P3M",
+        "grid": "PT15M",
+        "drift": "P3D",
+        "move_notice": "PT48H",
+        "cancel_notice": "PT48H",
+    },
+    "calendar": {"prepare": "PT2H", "ahead": "P1D", "entry": "PT15M", "keep_cancelled": "P30D"},
+    "resources": [
+        {"id": "nurse", "kind": "practitioner", "name": "Nurse"},
+        {"id": "room", "kind": "room", "name": "Room"},
+    ],
+    "treatments": [{"protocol": "microneedling", "numbing": {"stock": ["LMX4"]}}],
+}
+"""A small clinic's profile, as its TOML file would read."""
+
+
+def clinic(**changes: Any) -> Clinic:
+    """Return the clinic of `PROFILE` with `changes` to its topmost keys, for a blueprint in a test."""
+    return load_clinic({**PROFILE, **changes})
+
+
+def approve(clinic: Clinic, *, by: str = "Test clinician", on: dt.date = dt.date(2026, 1, 1)) -> Clinic:
+    """Return the clinic with every treatment approved as it stands, so that no page carries the notice."""
+    treatments = {
+        protocol_id: replace(
+            treatment,
+            approval=Approval(
+                by=by,
+                role="Medical director",
+                on=on,
+                version=treatment.protocol.version,
+                fingerprint=treatment.fingerprint,
+            ),
+        )
+        for protocol_id, treatment in clinic.treatments.items()
+    }
+    return replace(clinic, treatments=treatments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +285,13 @@ class Visitor:
             if page.reply.status != 200:
                 raise AssertionError(f"{page.reply.status} at {page.reply.url}: {page.text}")
         raise AssertionError(f"After {_STEPS_AT_MOST} pages the way has no end: {self.visited}.")
+
+    def book(self, start: str, given: Given) -> Page:
+        """Go the whole way from the address `start`: past the outcome, if it lets the patient, to "done"."""
+        page = self.walk(self.get(start), given)
+        if page.name == "outcome" and "consent" not in self.visited:
+            page = self.walk(self.submit(page, given), given, until=frozenset({"done"}))
+        return page
 
     def _read(self, reply: Reply) -> Page:
         page = read_page(reply)
