@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import unicodedata
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from icalendar import Event
 
@@ -47,7 +48,22 @@ def test_parameter(value: str, written: str) -> None:
     assert octets.parameter(value) == written
 
 
+PARAMETER = re.compile(r'"([^"\0-\x08\n-\x1f\x7f]*)"|([^";:,\0-\x08\n-\x1f\x7f]*)')
+DECODED = {"^n": "\n", "^'": '"', "^^": "^"}
+
+
+@settings(deadline=None)
 @given(ANY_TEXT)
+def test_a_parameter_is_read_back_by_the_letter_of_the_rfcs(clean: Callable[[str], str], value: str) -> None:
+    match = PARAMETER.fullmatch(octets.parameter(value))
+    assert match is not None
+    encoded = match[1] if match[1] is not None else match[2]
+    assert re.sub(r"\^[n'^]", lambda found: DECODED[found[0]], encoded) == clean(value)
+
+
+# icalendar takes backslashes and percent signs in parameters for escapes, which no RFC knows.
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=(), exclude_characters="\\%"), max_size=300))
 def test_a_parameter_is_read_back(clean: Callable[[str], str], value: str) -> None:
     lines = (
         "BEGIN:VEVENT",
@@ -98,6 +114,7 @@ def unfold(folded: bytes) -> list[bytes]:
     return [first, *(piece[1:] for piece in rest)]
 
 
+@settings(deadline=None)
 @given(ANY_TEXT)
 def test_a_line_is_folded_between_characters_and_nothing_is_lost(value: str) -> None:
     content = f"DESCRIPTION:{octets.text(value)}"

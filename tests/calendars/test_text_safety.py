@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ical.calendar_stream import IcsCalendarStream
 from icalendar import Calendar
@@ -67,11 +67,13 @@ def test_hostile_text(text: str, visit: MakeVisit, style: Style, lint: Lint, cle
     check(text, visit, style, lint, clean)
 
 
+@settings(deadline=None)
 @given(text=TEXT)
 def test_any_text(visit: MakeVisit, style: Style, lint: Lint, clean: Clean, text: str) -> None:
     check(text, visit, style, lint, clean)
 
 
+@settings(deadline=None)
 @given(url=TEXT)
 def test_any_url(visit: MakeVisit, style: Style, lint: Lint, url: str) -> None:
     octets = patient_session(visit(url=f"https://clinic.example/{url}"), style, cache=EventCache(size=1))
