@@ -1,1 +1,90 @@
-"""Thin views: patient, staff, and question to form field."""
+"""The pages: thin views over `journeys`, in the host's layout, without any script needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from flask import Blueprint, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import MethodNotAllowed
+
+from intake_plugin.web import access_pages, booking_pages, guard, intake_pages, staff_pages
+from intake_plugin.web.i18n import speaking
+from intake_plugin.web.problems import handle_problems
+from intake_plugin.web.visit import current_visit
+
+__all__ = ["add_patient_routes", "staff_blueprint"]
+
+View = Callable[..., ResponseReturnValue]
+Gate = Callable[[], Any]
+
+READ = ("GET",)
+BOTH = ("GET", "POST")
+WRITE = ("POST",)
+
+PATIENT_ROUTES: tuple[tuple[str, str, View, tuple[str, ...]], ...] = (
+    ("/", "start", intake_pages.start, BOTH),
+    ("/about-you", "about_you", intake_pages.about_you, BOTH),
+    ("/questions/<key>", "questions", intake_pages.questions, BOTH),
+    ("/check", "check", intake_pages.check, BOTH),
+    ("/outcome", "outcome", intake_pages.outcome, BOTH),
+    ("/consent", "consent", intake_pages.consents, BOTH),
+    ("/consent/<document>", "document", intake_pages.document, BOTH),
+    ("/notes", "notes", booking_pages.notes, BOTH),
+    ("/times", "times", booking_pages.times, BOTH),
+    ("/series", "series", booking_pages.series, BOTH),
+    ("/done", "done", booking_pages.done, READ),
+    ("/calendar/appointments.ics", "series_calendar", booking_pages.series_calendar, READ),
+    ("/calendar/appointment-<int:ordinal>.ics", "session_calendar", booking_pages.session_calendar, READ),
+    ("/manage", "manage", access_pages.manage, READ),
+    ("/save", "save", access_pages.save, BOTH),
+    ("/link/<token>", "link", access_pages.link, READ),
+    ("/verify", "verify", access_pages.verify, BOTH),
+    ("/leave", "leave", access_pages.leave, BOTH),
+    ("/language", "language", access_pages.language, BOTH),
+)
+STAFF_ROUTES: tuple[tuple[str, str, View, tuple[str, ...]], ...] = (
+    ("/", "queue", staff_pages.queue, READ),
+    ("/cases/<reference>", "case_page", staff_pages.case_page, READ),
+    ("/cases/<reference>/decision", "decision", staff_pages.decision, WRITE),
+    ("/appointments.ics", "calendar", staff_pages.calendar, READ),
+)
+
+
+def add_patient_routes(blueprint: Blueprint) -> None:
+    """Add the patient's pages, their guard and their error pages to a clinic's blueprint."""
+    blueprint.before_request(guard.refuse_other_sites)
+    blueprint.before_request(guard.limit_size)
+    blueprint.after_request(guard.protect)
+    handle_problems(blueprint)
+    _add(blueprint, PATIENT_ROUTES)
+
+
+def staff_blueprint(gate: Gate) -> Blueprint:
+    """Return the clinic's pages, all behind `gate`; nested, they share the patient pages' guard."""
+    blueprint = Blueprint("staff", __name__, url_prefix="/staff")
+    blueprint.before_request(gate)
+    _add(blueprint, STAFF_ROUTES)
+    return blueprint
+
+
+def _add(blueprint: Blueprint, routes: tuple[tuple[str, str, View, tuple[str, ...]], ...]) -> None:
+    for rule, endpoint, view, methods in routes:
+        # Routes take every method a form can have, so that a wrong one gets a page of ours too.
+        blueprint.add_url_rule(rule, endpoint, _served(view, methods), methods=BOTH)
+
+
+def _served(view: View, methods: tuple[str, ...]) -> View:
+    """Look up whom the request is about, and let the view speak the case's language."""
+
+    @wraps(view)
+    def serve(**values: Any) -> ResponseReturnValue:
+        if ("POST" if request.method == "POST" else "GET") not in methods:
+            raise MethodNotAllowed(valid_methods=methods)
+        visit = current_visit()
+        with speaking(visit.locale):
+            return view(visit, **values)
+
+    return serve
