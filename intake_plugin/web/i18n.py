@@ -221,13 +221,10 @@ def format_moment(moment: dt.datetime | dt.date) -> str:
     return format_day(moment)
 
 
-def format_days(duration: dt.timedelta) -> str:
-    """Return a duration in whole days: 30 days."""
-    return ngettext("%(num)s day", "%(num)s days", duration.days)
-
-
 def format_duration(duration: dt.timedelta) -> str:
-    """Return a duration in hours and minutes: 1 hour 30 minutes."""
+    """Return a duration in hours and minutes, or in days where it is several: 1 hour 30 minutes."""
+    if duration.days > 1 and not duration % dt.timedelta(days=1):
+        return ngettext("%(num)s day", "%(num)s days", duration.days)
     hours, minutes = divmod(int(duration.total_seconds()) // 60, 60)
     parts = [ngettext("%(num)s hour", "%(num)s hours", hours)] if hours else []
     if minutes or not hours:

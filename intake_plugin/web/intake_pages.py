@@ -100,7 +100,7 @@ def about_you(visit: Visit) -> ResponseReturnValue:
         html = show(
             visit,
             "question.html",
-            page="about-you",
+            page="question",
             heading=_("About you"),
             back=visit.url("start"),
             mistakes=form.mistakes,

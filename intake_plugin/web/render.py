@@ -34,7 +34,6 @@ class Frame:
     duration = staticmethod(i18n.format_duration)
     wait = staticmethod(i18n.format_wait)
     moment = staticmethod(i18n.format_moment)
-    days = staticmethod(i18n.format_days)
 
     visit: Visit
     page: str
