@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from intake_plugin.clinical.answers import Answers
 from intake_plugin.clinical.conditions import Known
-from intake_plugin.clinical.protocol import CareStep, Protocol, Source, Wait
+from intake_plugin.clinical.protocol import CareStep, Protocol, Source, Texts, Wait
 
 Moment = dt.datetime | dt.date
 
@@ -44,19 +44,29 @@ def care_for(
     if start.tzinfo is None or end.tzinfo is None:
         raise ValueError("Start and end of the session need a time zone; pass aware datetimes.")
     known = Known(protocol, answers, today=today)
-    words = protocol.words(locale).care
+    words = protocol.words(locale)
     return tuple(
         CareEntry(
             id=step.id,
             phase=step.phase,
-            text=words[step.id],
-            starts=_moment(step, step.starts, start, end, zone),
+            text=_text(step, protocol, words),
+            starts=_moment(step, starts(step, protocol), start, end, zone),
             ends=_end(step, start, end, zone),
             sources=step.sources,
         )
         for step in protocol.care
         if step.when is None or known.truth(step.when) is not False
     )
+
+
+def starts(step: CareStep, protocol: Protocol) -> Wait | dt.timedelta:
+    """Return how far from the session the step starts: its named wait, or its own time."""
+    return step.starts if step.wait is None else protocol.waits[step.wait]
+
+
+def _text(step: CareStep, protocol: Protocol, words: Texts) -> str:
+    text = words.care[step.id]
+    return text if step.wait is None else text.replace("{wait}", words.length(protocol.waits[step.wait]))
 
 
 def _end(step: CareStep, start: dt.datetime, end: dt.datetime, zone: ZoneInfo) -> Moment | None:

@@ -285,7 +285,8 @@ def _used(protocol: Protocol) -> Protocol:
         *(element.when for document in protocol.consent for element in document.elements),
     ]
     found = [atom for condition in conditions for atom in atoms(condition)]
-    waits = {rule.wait for rule in protocol.rules} | {a.within for a in found if isinstance(a, Within)}
+    waits = {rule.wait for rule in protocol.rules} | {step.wait for step in protocol.care}
+    waits |= {atom.within for atom in found if isinstance(atom, Within)}
     limits = {atom.answer for atom in found if isinstance(atom, Compare)}
     return replace(
         protocol,

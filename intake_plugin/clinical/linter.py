@@ -14,6 +14,7 @@ from dataclasses import replace
 from itertools import chain, pairwise
 from typing import Final
 
+from intake_plugin.clinical.care import starts
 from intake_plugin.clinical.conditions import Known
 from intake_plugin.clinical.consent import CONSENT_FACTS, placeholders
 from intake_plugin.clinical.course import length
@@ -362,7 +363,8 @@ def _wait_slips(rule: Rule, protocol: Protocol) -> Found:
 
 def _unused(protocol: Protocol) -> Found:
     used = [atom for _, condition in _all_conditions(protocol) for atom in atoms(condition)]
-    waits = {rule.wait for rule in protocol.rules} | {a.within for a in used if isinstance(a, Within)}
+    waits = {rule.wait for rule in protocol.rules} | {step.wait for step in protocol.care}
+    waits |= {atom.within for atom in used if isinstance(atom, Within)}
     limits = {f"{atom.answer}" for atom in used if isinstance(atom, Compare)}
     for name in protocol.waits:
         if name not in waits:
@@ -454,15 +456,20 @@ def _caution_slips(caution: Caution, products: Mapping[str, NumbingProduct]) -> 
 
 def _care(protocol: Protocol) -> Found:
     for step in protocol.care:
-        if not _in_order(step):
+        if step.wait is not None and step.wait not in protocol.waits:
+            hint = did_you_mean(step.wait, protocol.waits)
+            yield f"care.{step.id}.wait", f"There is no wait {step.wait!r}.{hint}"
+        elif step.wait is not None and step.starts != Wait():
+            yield f"care.{step.id}", "It has both 'wait' and 'starts'; only one can say when it starts."
+        elif not _in_order(step, protocol):
             yield f"care.{step.id}", "It ends before it starts; both count away from the session."
 
 
-def _in_order(step: CareStep) -> bool:
+def _in_order(step: CareStep, protocol: Protocol) -> bool:
     if step.ends is None:
         return True
-    starts, ends = _span(step.starts), _span(step.ends)
-    return ends <= starts if step.phase == "before" else starts <= ends
+    first, last = _span(starts(step, protocol)), _span(step.ends)
+    return last <= first if step.phase == "before" else first <= last
 
 
 def _span(away: Wait | dt.timedelta) -> dt.timedelta:
@@ -487,6 +494,7 @@ def _words(protocol: Protocol, texts: Texts) -> Found:
         yield from _said(field, getattr(texts, field))
     rules = [*(rule.id for rule in protocol.rules), *GENERAL_TEXTS]
     steps = [step.id for step in protocol.timeline.steps]
+    waiting = {step.id for step in protocol.care if step.wait is not None}
     tables: list[tuple[str, Mapping[str, object], Collection[str]]] = [
         ("sections", texts.sections, [section.id for section in protocol.sections]),
         ("questions", texts.questions, list(protocol.questions)),
@@ -502,7 +510,8 @@ def _words(protocol: Protocol, texts: Texts) -> Found:
         yield from _same_ids(kind, table, ids)
         for name, entry in table.items():
             if isinstance(entry, str):
-                yield from _said(f"{kind}.{name}", entry)
+                waits = kind == "care" and name in waiting
+                yield from _said(f"{kind}.{name}", entry.replace("{wait}", "") if waits else entry)
     yield from _question_words(protocol, texts)
     yield from _rule_words(protocol, texts)
     for name, product in texts.products.items():

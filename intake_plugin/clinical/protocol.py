@@ -332,6 +332,8 @@ class CareStep:
     id: str
     phase: Literal["before", "after", "call", "urgent"]
     starts: Wait | dt.timedelta = Wait()
+    wait: str | None = None
+    """The id in `waits` that stands for `starts`, and for `{wait}` in the words, as each clinic has it."""
     ends: Wait | dt.timedelta | None = None
     when: Condition | None = None
     sources: tuple[Source, ...] = ()
