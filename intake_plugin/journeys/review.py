@@ -96,9 +96,7 @@ def queue(office: Office, *, state: CaseState | None = None, page: int = 1) -> Q
             sa.select(Case.state, sa.func.count())
             .where(Case.clinic_id == office.clinic.id, Case.state != CaseState.DRAFT)
             .group_by(Case.state)
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     if state is not None:
         listed = listed.where(Case.state == state)
@@ -128,7 +126,7 @@ def _first_appointments(office: Office, case_ids: Sequence[str]) -> dict[str, dt
         .where(Appointment.clinic_id == office.clinic.id, Appointment.case_id.in_(case_ids))
         .group_by(Appointment.case_id)
     )
-    return dict(office.session.execute(statement).tuples().all())
+    return dict(office.session.execute(statement).all())
 
 
 def whole(office: Office, staff: Staff, reference: str) -> WholeCase:
