@@ -7,7 +7,7 @@ may set SECRET_KEY, SQLALCHEMY_DATABASE_URI, INTAKE_KEYS and EXAMPLE_INSTANCE (a
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def _instance_folder() -> str | None:
 
 
 def _settings(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    makers = {
+    makers: dict[str, Callable[[], str]] = {
         "SECRET_KEY": lambda: first_run.session_secret(folder),
         "INTAKE_KEYS": lambda: first_run.intake_keys(folder),
         "SQLALCHEMY_DATABASE_URI": lambda: f"sqlite:///{folder / 'clinic.sqlite'}",

@@ -1,0 +1,149 @@
+"""`flask intake`: what stands between a site and its first patient."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy as sa
+from click.testing import CliRunner
+from flask import Flask
+from flask.cli import FlaskGroup
+from flask_sqlalchemy import SQLAlchemy
+
+from intake_plugin import Intake
+from intake_plugin.errors import ConfigurationError, Problem
+from intake_plugin.records.base import Base
+from intake_plugin.records.keyring import KeyRing
+from intake_plugin.settings import Clinic
+from intake_plugin.testing import approve, clinic, keys
+
+MakeSite = Callable[..., Flask]
+
+
+@pytest.fixture
+def make_site(database_url: str) -> MakeSite:
+    """Make a site with one mounted clinic and its tables."""
+
+    def make(profile: Clinic | None) -> Flask:
+        db = SQLAlchemy()
+        app = Flask("site")
+        app.config.update(SQLALCHEMY_DATABASE_URI=database_url, INTAKE_KEYS=keys())
+        app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"poolclass": sa.NullPool}
+        db.init_app(app)
+        intake = Intake(db)
+        intake.init_app(app)
+        if profile is not None:
+            app.register_blueprint(intake.blueprint("north", profile), url_prefix="/north/book")
+        with app.app_context():
+            db.create_all()
+        return app
+
+    return make
+
+
+def run(app: Flask, command: str) -> tuple[int, str]:
+    result = CliRunner().invoke(FlaskGroup(create_app=lambda: app), ["intake", command])
+    return result.exit_code, result.output
+
+
+def execute(app: Flask, statement: str) -> None:
+    with app.app_context():
+        db: SQLAlchemy = app.extensions["sqlalchemy"]
+        with db.engine.begin() as connection:
+            connection.exec_driver_sql(statement)
+
+
+def test_a_site_whose_protocols_are_approved_is_ready(make_site: MakeSite) -> None:
+    code, output = run(make_site(approve(clinic())), "check")
+    assert code == 0, output
+    assert "approved by Test clinician (Medical director)" in output
+    assert f"all {len(Base.metadata.tables)} tables" in output
+    assert output.endswith("Ready for patients.\n")
+
+
+def test_without_approval_it_is_not_and_the_fingerprint_is_told(make_site: MakeSite) -> None:
+    profile = clinic()
+    code, output = run(make_site(profile), "check")
+    assert code == 1
+    assert "microneedling 2026.1, not approved" in output
+    assert output.count(profile.treatments["microneedling"].fingerprint) == 2
+
+
+def test_a_change_undoes_the_approval_and_is_named(make_site: MakeSite) -> None:
+    approved = approve(clinic()).treatments["microneedling"].approval
+    changed = clinic(treatments=[{"protocol": "microneedling", "waits": {"botulinum": "P21D"}}])
+    treatment = dataclasses.replace(changed.treatments["microneedling"], approval=approved)
+    code, output = run(
+        make_site(dataclasses.replace(changed, treatments={"microneedling": treatment})), "check"
+    )
+    assert code == 1
+    assert "changed since Test clinician approved it on 2026-01-01" in output
+    assert "changed: Wait botulinum: P21D instead of P14D" in output
+
+
+def test_a_site_without_a_clinic_is_told_to_mount_one(make_site: MakeSite) -> None:
+    code, output = run(make_site(None), "check")
+    assert code == 1
+    assert "Register intake.blueprint(...)" in output
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ("DROP TABLE intake_claim", "there is no table intake_claim. Run `flask db migrate`"),
+        ("ALTER TABLE intake_token DROP COLUMN attempts", "intake_token has no column attempts"),
+        ("CREATE TABLE unrelated (id INTEGER)", None),
+    ],
+)
+def test_the_database_is_compared_with_the_tables(make_site: MakeSite, damage: str, told: str | None) -> None:
+    app = make_site(approve(clinic()))
+    execute(app, damage)
+    code, output = run(app, "check")
+    assert (code, told is None or told in output) == (0 if told is None else 1, True), output
+
+
+def test_a_missing_index_is_told(make_site: MakeSite) -> None:
+    app = make_site(approve(clinic()))
+    with app.app_context():
+        db: SQLAlchemy = app.extensions["sqlalchemy"]
+        index = next(
+            index
+            for index in db.metadata.tables["intake_case"].indexes
+            if index.name == "ix_intake_case_state"
+        )
+        index.drop(db.engine)
+    code, output = run(app, "check")
+    assert code == 1
+    assert "add index ix_intake_case_state" in output
+
+
+def test_a_broken_profile_is_told_without_a_traceback() -> None:
+    def broken() -> Flask:
+        raise ConfigurationError("Clinic profile 'north.toml'", [Problem("zone", "There is no such zone.")])
+
+    result = CliRunner().invoke(FlaskGroup(create_app=broken), ["intake", "check"])
+    assert result.exit_code == 1
+    assert (
+        "Error: Clinic profile 'north.toml' has 1 problem:\n  - zone: There is no such zone." in result.output
+    )
+
+
+def test_a_new_key_goes_to_the_front_of_the_ring(make_site: MakeSite) -> None:
+    code, output = run(make_site(None), "new-key")
+    assert code == 0
+    ring = KeyRing.parse(f"{output.strip()} {keys()}")
+    assert ring.open(KeyRing.parse(keys()).seal(b"before", b"place"), b"place") == b"before"
+    assert ring.newest == output.partition(":")[0]
+
+
+def test_an_altered_audit_entry_breaks_the_chain(make_site: MakeSite) -> None:
+    app = make_site(approve(clinic()))
+    app.test_client().post("/north/book/", data={})
+    code, output = run(app, "verify")
+    assert (code, "test-clinic: whole" in output) == (0, True), output
+    execute(app, "UPDATE intake_audit SET action = 'nothing' WHERE seq = 1")
+    code, output = run(app, "verify")
+    assert code == 1
+    assert "test-clinic: entry 1: was changed after it was written" in output
