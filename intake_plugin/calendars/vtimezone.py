@@ -23,7 +23,6 @@ _FIRST_YEAR = 1970
 _WEEKDAYS = ("SU", "MO", "TU", "WE", "TH", "FR", "SA")
 _LAST_WEEK = 5
 _DAY = dt.timedelta(days=1)
-_SECOND = dt.timedelta(seconds=1)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 _HEADER = struct.Struct(">4s c 15x 6l")
@@ -64,10 +63,9 @@ def holds(zone: str, year: int) -> bool:
     if rule is None or vtimezone(zone) is None:
         return False
     first, end = (dt.datetime(each, 1, 1, tzinfo=dt.UTC) for each in (year, year + 1))
-    changes = [onset.instant(year) for onset in rule.onsets]
-    changes += [_EPOCH + dt.timedelta(seconds=each) for each in transitions if _between(each, first, end)]
-    looks = [first, *changes, *(change - _SECOND for change in changes if change > first)]
-    return all(look.astimezone(tz).utcoffset() == rule.offset_at(look) for look in looks)
+    moments = [first, *(onset.instant(year) for onset in rule.onsets)]
+    moments += [_EPOCH + dt.timedelta(seconds=each) for each in transitions if _between(each, first, end)]
+    return all(moment.astimezone(tz).utcoffset() == rule.offset_at(moment) for moment in moments)
 
 
 @dataclass(frozen=True, slots=True)

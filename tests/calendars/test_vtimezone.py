@@ -144,6 +144,7 @@ def make_zone(tmp_path: Path) -> Iterator[MakeZone]:
         "EET-2EEST,M4.5.5/0,M10.5.4/24",
         "<-02>2<-01>,M3.5.0/-1,M10.5.0/0",
         "AAA0BBB,M3.1.0/-1,M10.1.0",
+        "AAA0BBB,M3.5.0/-100,M10.1.0",
         "AAA0BBB,M2.4.0/50,M10.1.0",
         "AAA0BBB,J60/2,J300/2",
         "",
