@@ -22,12 +22,13 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from intake_plugin.clinical.care import CareEntry, care_for
+from intake_plugin.clinical.course import CoursePlan
 from intake_plugin.clinical.numbing import NumbingPlan
 from intake_plugin.clinical.screening import Finding
 from intake_plugin.errors import OutOfTurn, TimeTaken
 from intake_plugin.journeys.intake import answers_of, require, screening_of
 from intake_plugin.journeys.office import Office, note, writing
-from intake_plugin.journeys.times import Session, gap_of, session_of, sweep_of
+from intake_plugin.journeys.times import Session, gap_of, midnight_of, session_of, sweep_of
 from intake_plugin.records.tables import (
     TICK,
     Appointment,
@@ -154,12 +155,18 @@ def choose_first(office: Office, case: Case, arrive: dt.datetime) -> None:
     """
     with writing(office, case) as locked:
         require(office, locked, "times")
-        date = arrive.astimezone(office.clinic.zone).date()
-        sweep = sweep_of(office, locked, session_of(office, locked), date, date)
-        if date > _bounds(office, locked)[1] or validate(sweep, arrive) is None:
+        first, last = _bounds(office, locked)
+        if not _offered(office, locked, arrive, first, last):
             raise TimeTaken("This time is no longer free. Choose another one.")
         locked.plan = {"1": arrive.isoformat()}
         note(office, locked, "choose first", {"arrive": arrive.isoformat()})
+
+
+def _offered(office: Office, case: Case, arrive: dt.datetime, first: dt.date, last: dt.date) -> bool:
+    if not midnight_of(office, first) <= arrive < midnight_of(office, last + dt.timedelta(days=1)):
+        return False
+    date = arrive.astimezone(office.clinic.zone).date()
+    return validate(sweep_of(office, case, session_of(office, case), date, date), arrive) is not None
 
 
 def change(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> None:
@@ -183,6 +190,10 @@ def _chosen(case: Case) -> dict[int, dt.datetime]:
 def _planned(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> SeriesPlan:
     session = session_of(office, case)
     course = session.course
+    start, end = _reach(office, case, course)
+    # Before anything is computed from them: a posted date may be thousands of years away.
+    if 1 not in chosen or not all(start <= arrive < end for arrive in chosen.values()):
+        raise TimeTaken("Not every time lies where this series can be. Choose other times.")
     dates = [arrive.astimezone(office.clinic.zone).date() for arrive in chosen.values()]
     last = min(dates)
     for _ in range(course.sessions):
@@ -212,6 +223,14 @@ def _planned(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> S
             for each in proposals
         ),
     )
+
+
+def _reach(office: Office, case: Case, course: CoursePlan) -> tuple[dt.datetime, dt.datetime]:
+    """Return the instants between which every session of a series lies, whatever is chosen."""
+    last = _bounds(office, case)[1]
+    for _ in range(course.sessions):
+        last = course.gap_max.after(last)
+    return office.now, midnight_of(office, last + dt.timedelta(days=1))
 
 
 def _problems(

@@ -156,10 +156,12 @@ def identify(office: Office, case: Case, identity: Identity) -> None:
 def answer(office: Office, case: Case, key: str, given: Mapping[str, Answer | None]) -> None:
     """Store the answers of one page; None takes an answer back.
 
-    Raises OutOfTurn or NotFound when the page cannot be answered now.
+    Raises OutOfTurn or NotFound when the page cannot be answered now, ValueError for an answer to
+    a question that is not on it.
     """
     with writing(office, case) as locked:
         require(office, locked, "questions", key)
+        _refuse_strangers(office, locked, key, given)
         merged = answering.from_json(locked.answers)
         for link_id, value in given.items():
             if value is None:
@@ -169,6 +171,13 @@ def answer(office: Office, case: Case, key: str, given: Mapping[str, Answer | No
         locked.answers = answering.to_json(merged)
         locked.expires_at = office.now + office.settings.draft_lifetime
         note(office, locked, "answer", {"page": key, "answers": answers_hash(locked)})
+
+
+def _refuse_strangers(office: Office, case: Case, key: str, given: Mapping[str, Answer | None]) -> None:
+    steps = walk(office.protocol_of(case), answers_of(case), today=office.today)
+    here = {question.link_id for page, questions in steps if page.key == key for question in questions}
+    if strangers := sorted(given.keys() - here):
+        raise ValueError(f"The page {key!r} does not ask {', '.join(strangers)}.")
 
 
 def submit(office: Office, case: Case, *, shown: str) -> Screening:

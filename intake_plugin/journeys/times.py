@@ -82,7 +82,7 @@ def sweep_of(office: Office, case: Case, session: Session, first: dt.date, last:
         ),
         needs=tuple(dict.fromkeys(resource.kind for resource in clinic.resources)),
         earliest=office.now + clinic.booking.notice,
-        latest=_midnight(office, last + dt.timedelta(days=1)),
+        latest=midnight_of(office, last + dt.timedelta(days=1)),
         not_before=case.not_before,
         forbidden=Unsuitable(office, case),
         tick=TICK,
@@ -114,13 +114,13 @@ def _calendar(
 
 def _taken(office: Office, first: dt.date, last: dt.date) -> dict[str, list[tuple[int, Interval]]]:
     """One range query; a stretch is looked for from the day before, because it may run over midnight."""
-    start = _midnight(office, first - dt.timedelta(days=1))
+    start = midnight_of(office, first - dt.timedelta(days=1))
     rows = office.session.execute(
         sa.select(Occupancy.resource_id, Occupancy.lane, Occupancy.start_at, Occupancy.end_at)
         .where(
             Occupancy.clinic_id == office.clinic.id,
             Occupancy.start_at >= start,
-            Occupancy.start_at < _midnight(office, last + dt.timedelta(days=1)),
+            Occupancy.start_at < midnight_of(office, last + dt.timedelta(days=1)),
         )
         .order_by(Occupancy.start_at)
     )
@@ -130,5 +130,6 @@ def _taken(office: Office, first: dt.date, last: dt.date) -> dict[str, list[tupl
     return taken
 
 
-def _midnight(office: Office, date: dt.date) -> dt.datetime:
+def midnight_of(office: Office, date: dt.date) -> dt.datetime:
+    """Return the instant at which a date begins on the clinic's clock, UTC."""
     return dt.datetime.combine(date, dt.time(), office.clinic.zone).astimezone(dt.UTC)
