@@ -5,6 +5,7 @@ On a machine without Chromium these tests are skipped; in CI they fail instead.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import threading
@@ -55,6 +56,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EXAMPLE_INSTANCE", str(folder))
         server = make_server("127.0.0.1", 0, create_app(), threaded=True)
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
