@@ -47,6 +47,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.cli.add_command(demo)
     app.cli.add_command(add_staff)
     first_run.prepare(app)
+    first_run.announce(app)
     return app
 
 

@@ -56,7 +56,8 @@ def _add_demo_account(folder: Path) -> None:
 
 
 def announce(app: Flask) -> None:
-    """Say how to sign in as staff; only the demonstration has such a file."""
+    """Say how to sign in as staff while `flask run` starts; only the demonstration has such a file."""
     password = Path(app.instance_path) / "demo_password"
-    if password.exists():
+    command = click.get_current_context(silent=True)
+    if command is not None and command.info_name == "run" and password.exists():
         click.echo(f" * Staff sign-in: {DEMO_EMAIL}, password {password.read_text().strip()}", err=True)
