@@ -21,10 +21,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from intake_plugin.errors import IntakeError, Problem
@@ -188,16 +188,18 @@ def _advance_head(session: Session, head: _Head, entry: AuditEntry) -> bool:
 def _create_head(session: Session, clinic_id: str) -> None:
     # The first two acts of a clinic may meet here; the second waits and finds the row.
     row = {"clinic_id": clinic_id, "seq": 0, "hash": GENESIS}
-    statement: sa.Executable
-    match session.get_bind(AuditHead).dialect.name:
-        case "postgresql":
-            statement = postgresql.insert(AuditHead).values(row).on_conflict_do_nothing()
-        case "sqlite":
-            statement = sqlite.insert(AuditHead).values(row).on_conflict_do_nothing()
-        case "mysql" | "mariadb":
-            insert = mysql.insert(AuditHead).values(row)
-            # INSERT IGNORE would leave a shared lock behind, and two of those wait for each other.
-            statement = insert.on_duplicate_key_update(clinic_id=insert.inserted.clinic_id)
-        case _:
-            statement = sa.insert(AuditHead).values(row)
-    session.execute(statement)
+    statement = _insert_once(session.get_bind(AuditHead).dialect.name)
+    session.execute(statement.values(row))
+
+
+def _insert_once(dialect: str) -> sa.Insert:
+    """Return an INSERT into the heads that leaves a row that is there as it is."""
+    # Imported where needed: a dialect costs every app's start, and an app needs one.
+    if dialect in {"postgresql", "sqlite"}:
+        package = import_module(f"sqlalchemy.dialects.{dialect}")
+        return cast("sa.Insert", package.insert(AuditHead).on_conflict_do_nothing())
+    if dialect in {"mysql", "mariadb"}:
+        insert = import_module("sqlalchemy.dialects.mysql").insert(AuditHead)
+        # INSERT IGNORE would leave a shared lock behind, and two of those wait for each other.
+        return cast("sa.Insert", insert.on_duplicate_key_update(clinic_id=insert.inserted.clinic_id))
+    return sa.insert(AuditHead)

@@ -88,7 +88,7 @@ def test_the_site_writes_our_tables_once_and_never_drops_them(site: Flask, tmp_p
     assert "intake_plugin" not in written
     begin(site)
     assert clinics_of_cases(site) == ["north"]
-    if db_kind(site) == "mysql":
+    if db_kind(site) in {"mysql", "mariadb"}:
         return  # Alembic's downgrade drops each index before its table; MariaDB keeps those of foreign keys
     with site.app_context():
         flask_migrate.downgrade(str(folder))
