@@ -11,9 +11,9 @@ from pathlib import Path
 
 import icalendar
 
-from intake_plugin.testing import Page, Visitor
+from intake_plugin.testing import Given, Page, Visitor
 
-GIVEN = {
+GIVEN: Given = {
     "treatment": "microneedling",
     "name": "Wren Okafor",
     "birth_date": dt.date(1991, 3, 14),

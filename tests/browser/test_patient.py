@@ -10,9 +10,9 @@ import icalendar
 import pytest
 from playwright.sync_api import BrowserContext, Page, Response
 
-from intake_plugin.testing import Reply, read_page
+from intake_plugin.testing import Given, Reply, read_page
 
-GIVEN = {
+GIVEN: Given = {
     "name": "Wren Okafor",
     "birth_date": dt.date(1991, 3, 14),
     "email": "wren.okafor@example.com",
