@@ -147,9 +147,6 @@ def _caused(problem: Problem, tainted: Sequence[tuple[str, str]]) -> bool:
     return any(problem.where.startswith(where) or item in problem.what for where, item in tainted)
 
 
-# Clinic profiles ---------------------------------------------------------------------------------
-
-
 def load_clinic(source: str | Path | Mapping[str, Any]) -> Clinic:
     """Read a clinic's profile from a TOML file, or from the same tables as a mapping.
 
@@ -289,9 +286,6 @@ def _changed_wrongly(entry: TreatmentEntry, protocol: Protocol, name: str) -> It
     for problem in lint(protocol):
         what = f"With this clinic's changes, {problem.where.partition(': ')[2]}: {problem.what}"
         yield Problem(f"{name}: treatments.{entry.protocol}", what)
-
-
-# Settings ----------------------------------------------------------------------------------------
 
 
 def load_settings(config: Mapping[str, Any]) -> Settings:

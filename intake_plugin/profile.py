@@ -166,9 +166,6 @@ def _span(text: str) -> tuple[dt.time, dt.time]:
 KINDS: Final[Mapping[type, Kind]] = {ZoneInfo: Kind(_zone, "UTC"), DayHours: Kind(_day_hours, "")}
 
 
-# What can be wrong -------------------------------------------------------------------------------
-
-
 def problems(profile: Profile, protocols: Mapping[str, Protocol | None]) -> Found:
     """Yield what is wrong in `profile`; `protocols` are by the name under which a treatment asks for one.
 
@@ -311,9 +308,6 @@ def _numbing(entry: TreatmentEntry, protocol: Protocol) -> Found:
         products[name].home for name in policy.stock if name in products
     ):
         yield "home", "No product in stock may be used at home; write 'never'."
-
-
-# From the profile to the clinic ------------------------------------------------------------------
 
 
 def clinic(profile: Profile, treatments: Mapping[str, Treatment]) -> Clinic:

@@ -110,7 +110,7 @@ def duration(text: Any) -> Wait | dt.timedelta:
         parsed = isodate.parse_duration(text, as_timedelta_if_possible=False)
     except (isodate.ISO8601Error, ValueError, ArithmeticError):
         _no_duration(text)
-    if not text[-1:].isalpha() or text[:1] != "P" or any(mark in text for mark in ".,"):
+    if not text[-2:-1].isdigit() or text[:1] != "P" or any(mark in text for mark in ".,"):
         _no_duration(text)
     months = int(parsed.years) * 12 + int(parsed.months)
     exact = parsed.tdelta
@@ -141,9 +141,6 @@ def exact_time(text: Any) -> dt.timedelta:
 
 def _no_duration(text: str) -> NoReturn:
     raise Wrong(f"{text!r} is not an ISO 8601 duration; write 'P14D', 'P4W', 'P6M' or 'PT30M'.")
-
-
-# How each kind of value is read ------------------------------------------------------------------
 
 
 def _converter(kinds: Mapping[type, Kind]) -> cattrs.Converter:
@@ -279,9 +276,6 @@ def _each(converter: cattrs.Converter, items: Any, inner: Any, cls: Any) -> dict
     return done
 
 
-# From cattrs' errors to places -------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class _Slip:
     path: Path
@@ -323,9 +317,6 @@ def _note(error: BaseException) -> AttributeValidationNote | IterableValidationN
 def _without(error: BaseException, note: str) -> BaseException:
     error.__notes__.remove(note)
     return error
-
-
-# Stand-ins ---------------------------------------------------------------------------------------
 
 
 def _copy(raw: Any) -> Any:

@@ -138,9 +138,6 @@ def _is_default(field: Field[Any], value: Any) -> bool:
     return bool(field.default is not MISSING and value == field.default)
 
 
-# Switches and changes ----------------------------------------------------------------------------
-
-
 def _switched(rules: Collection[Rule], on: Collection[str], off: Collection[str]) -> Iterator[Rule]:
     for rule in rules:
         if (rule.active or rule.id in on) and rule.id not in off:
@@ -162,9 +159,6 @@ def _changed_product(product: NumbingProduct, change: ProductChange | None) -> N
         return product
     given = {field.name: getattr(change, field.name) for field in fields(change)}
     return replace(product, **{name: value for name, value in given.items() if value is not None})
-
-
-# Leaving out -------------------------------------------------------------------------------------
 
 
 class _Pruner:
@@ -293,9 +287,6 @@ def _used(protocol: Protocol) -> Protocol:
         waits={name: wait for name, wait in protocol.waits.items() if name in waits},
         limits={name: limit for name, limit in protocol.limits.items() if f"@{name}" in limits},
     )
-
-
-# Words -------------------------------------------------------------------------------------------
 
 
 def _spoken(protocol: Protocol) -> Protocol:

@@ -69,9 +69,6 @@ def lint(protocol: Protocol) -> tuple[Problem, ...]:
     return tuple(dict.fromkeys(found))
 
 
-# Ids and sources ---------------------------------------------------------------------------------
-
-
 def _ids(protocol: Protocol) -> Found:
     named = [*protocol.questions, *(value.id for value in protocol.derived)]
     listed = [question.link_id for section in protocol.sections for question in section.questions]
@@ -140,9 +137,6 @@ def _sources(protocol: Protocol) -> Found:
             if source.ref not in protocol.references:
                 hint = did_you_mean(source.ref, protocol.references)
                 yield f"{place}.sources", f"There is no reference {source.ref!r}.{hint}"
-
-
-# Questions and derived values --------------------------------------------------------------------
 
 
 def _questions(protocol: Protocol) -> Found:
@@ -218,9 +212,6 @@ def _score_slips(value: Derived, protocol: Protocol) -> Iterator[str]:
     for lower, band in zip([least - 1, *(band.up_to for band in value.bands)], value.bands, strict=False):
         if band.up_to < least or lower >= most:
             yield f"No answers reach the band up to {band.up_to}: the score is {least} to {most}."
-
-
-# Conditions --------------------------------------------------------------------------------------
 
 
 def _all_conditions(protocol: Protocol) -> Iterator[tuple[str, Condition]]:
@@ -326,9 +317,6 @@ def _is_date(name: str, protocol: Protocol) -> bool:
     return name == BIRTH_DATE or (name in protocol.questions and protocol.questions[name].type == "date")
 
 
-# Rules -------------------------------------------------------------------------------------------
-
-
 def _rules(protocol: Protocol) -> Found:
     for rule in protocol.rules:
         yield from ((f"rules.{rule.id}{field}", what) for field, what in _rule_slips(rule, protocol))
@@ -372,9 +360,6 @@ def _unused(protocol: Protocol) -> Found:
     for name in protocol.limits:
         if f"@{name}" not in limits:
             yield f"limits.{name}", "Nothing uses this limit, so changing it would change nothing."
-
-
-# Course, areas, numbing --------------------------------------------------------------------------
 
 
 def _courses(protocol: Protocol) -> Found:
@@ -451,9 +436,6 @@ def _caution_slips(caution: Caution, products: Mapping[str, NumbingProduct]) -> 
         yield "It changes nothing for any product."
 
 
-# Care and consent --------------------------------------------------------------------------------
-
-
 def _care(protocol: Protocol) -> Found:
     for step in protocol.care:
         if step.wait is not None and step.wait not in protocol.waits:
@@ -484,9 +466,6 @@ def _consent(protocol: Protocol) -> Found:
             yield f"consent.{document.id}.version", "A document that is signed needs a version."
         if not document.elements:
             yield f"consent.{document.id}", "The document has no element."
-
-
-# Words -------------------------------------------------------------------------------------------
 
 
 def _words(protocol: Protocol, texts: Texts) -> Found:
@@ -584,9 +563,6 @@ def _consent_texts(words: ConsentText) -> Iterator[tuple[str, str]]:
     for name, element in words.elements.items():
         yield f"elements.{name}.heading", element.heading
         yield f"elements.{name}.body", element.body
-
-
-# What no answer can reach ------------------------------------------------------------------------
 
 
 def _unreachable(protocol: Protocol) -> Found:

@@ -163,9 +163,6 @@ def _failure_text(protocol: Protocol, locale: str) -> RuleText:
         return RuleText(reason="")
 
 
-# From rules to findings --------------------------------------------------------------------------
-
-
 def _apply(rule: Rule, known: Known, words: Texts) -> Iterator[Finding]:
     truth = known.truth(rule.when)
     if truth is False:
@@ -277,9 +274,6 @@ def _until_healed(outcome: Outcome, findings: Sequence[Finding]) -> bool:
     if outcome is Outcome.STOP:
         return all(finding.until_healed for finding in findings if finding.outcome is outcome)
     return any(finding.until_healed for finding in findings)
-
-
-# Storage -----------------------------------------------------------------------------------------
 
 
 def to_json(screening: Screening) -> dict[str, Any]:

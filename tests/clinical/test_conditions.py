@@ -197,9 +197,6 @@ def test_the_skin_type_quiz(microneedling: Protocol, item: int, total: int, skin
     assert Known(microneedling, answers, today=TODAY).derived("fitzpatrick") is None
 
 
-# Pages -------------------------------------------------------------------------------------------
-
-
 def test_follow_ups_stand_on_further_pages(small: Protocol) -> None:
     shape = [(page.key, page.number, [q.link_id for q in page.questions]) for page in pages(small)]
     assert shape == [

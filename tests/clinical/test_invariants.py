@@ -296,8 +296,6 @@ def test_the_sixty_minute_cream_is_never_given_thirty() -> None:
         plan(choice, dt.datetime(2026, 3, 16, 14, tzinfo=dt.UTC), contact=dt.timedelta(minutes=30))
 
 
-# Nonsense ----------------------------------------------------------------------------------------
-
 NONSENSE: list[Answer] = [
     "yes",
     "no",
@@ -368,8 +366,6 @@ def test_a_failure_without_any_words_is_still_a_review() -> None:
     screening = screen_safely(replace(PROTOCOL, texts={}), {}, today=TODAY, stock=STOCK, locale="en")
     assert screening.outcome is Outcome.REVIEW
 
-
-# Words -------------------------------------------------------------------------------------------
 
 MEDICINES = {
     "en": r"warfarin|heparin|apixaban|rivaroxaban|dabigatran|clopidogrel|blood.?thin|anticoagul|antiplatelet"
