@@ -71,6 +71,22 @@ def test_the_patients_pages_do_not_ask_for_staff(make_site: MakeSite) -> None:
     assert status(make_site(SQLAlchemy(), staff=lambda: None), "/north/book/") == 200
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"id": 7}, r"id=7\): give a string of 1 to 64 characters, such as str\(user\.id\)"),
+        ({"id": ""}, "id=''"),
+        ({"id": "7" * 65}, "1 to 64"),
+        ({"name": None}, "name=None"),
+        ({"name": "Ana " * 60}, "1 to 200"),
+        ({"role": "admin"}, "a role is 'read' or 'decide'"),
+    ],
+)
+def test_a_person_the_records_could_not_hold_is_refused(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Staff(**({"id": "7", "name": "Ana"} | given))
+
+
 class Account(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
     id = "7"
 
