@@ -35,7 +35,7 @@ MISTAKEN = 422
 def start(visit: Visit) -> ResponseReturnValue:
     """Say what comes and begin a case; a case open on this device can be gone on with instead."""
     form = forms.make_form(_start_controls(visit), request.form if request.method == "POST" else None)
-    if request.method == "GET" or not form.validate():
+    if request.method != "POST" or not form.validate():
         return _start_page(visit, form)
     _case, token = access.begin(
         visit.office,
@@ -208,7 +208,7 @@ def _return_to() -> str | None:
 
 
 def _before(visit: Visit, key: str) -> str:
-    if _return_to():
+    if _return_to() and intake.next_step(visit.office, visit.own).name == "check":
         return visit.url("check")
     keys = [page.key for page, _asked in _steps(visit)]
     index = keys.index(key)
@@ -222,7 +222,8 @@ def _after(visit: Visit, key: str | None) -> str:
     """
     if _return_to():
         step = intake.next_step(visit.office, visit.own)
-        return visit.step_url(step)
+        # A page that the change has opened leads back to the check as well.
+        return visit.step_url(step, **({} if step.key is None else {"return": "check"}))
     keys = [page.key for page, _asked in _steps(visit)]
     following = keys if key is None else keys[keys.index(key) + 1 :]
     return visit.url("questions", key=following[0]) if following else visit.url("check")
