@@ -30,7 +30,7 @@ def expire(office: Office) -> int:
     return deleted
 
 
-def _has(record: type[Signature] | type[Decision]) -> sa.ColumnElement[bool]:
+def _has(record: type[Signature | Decision]) -> sa.ColumnElement[bool]:
     return sa.exists().where(record.clinic_id == Case.clinic_id, record.case_id == Case.id)
 
 
