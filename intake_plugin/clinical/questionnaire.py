@@ -120,22 +120,19 @@ def first_unanswered(protocol: Protocol, answers: Answers, *, today: dt.date) ->
     return None
 
 
-def outdated(protocol: Protocol, before: Answers, after: Answers) -> frozenset[str]:
+def outdated(protocol: Protocol, before: Answers, after: Answers, *, today: dt.date) -> frozenset[str]:
     """Return the questions whose answers no longer stand once `before` has become `after`.
 
-    They are those whose subjects changed: what the question declares to depend on, the area say, and
-    every question that decides which of its options are shown.
+    They are those that were given about something else (the area, say), and those that now show an
+    option they did not show when they were answered.
     """
+    earlier, later = Known(protocol, before, today=today), Known(protocol, after, today=today)
     return frozenset(
         link_id
         for link_id, question in protocol.questions.items()
-        if any(before.get(subject) != after.get(subject) for subject in _subjects(question))
+        if any(before.get(subject) != after.get(subject) for subject in question.depends)
+        or set(_options(question, later, ())) - set(_options(question, earlier, ()))
     )
-
-
-def _subjects(question: Question) -> frozenset[str]:
-    shown = {name for option in question.options for name in names(option.enable_when)}
-    return frozenset(question.depends) | shown
 
 
 def unanswered(question: Question, known: Known) -> bool:

@@ -214,10 +214,10 @@ def answer(office: Office, case: Case, key: str, given: Mapping[str, Answer | No
         for key, value in given.items():
             if value is None:
                 after.pop(key, None)
-        overtaken = outdated(office.protocol_of(locked), before, after)
+        reopened = outdated(office.protocol_of(locked), before, after, today=office.today)
         locked.answers = {
             GIVEN: answering.to_json(after),
-            OUTDATED: sorted((_outdated_ids(locked) | overtaken) & after.keys() - given.keys()),
+            OUTDATED: sorted((_outdated_ids(locked) | reopened) & after.keys() - given.keys()),
         }
         locked.expires_at = office.now + office.settings.draft_lifetime
         note(office, locked, "answer", {"page": key, "answers": answers_hash(locked)})
