@@ -26,12 +26,13 @@ from sqlalchemy.orm.exc import StaleDataError
 from intake_plugin.clinical.protocol import Protocol, Texts
 from intake_plugin.errors import Busy, NotFound, Stale
 from intake_plugin.records import audit
+from intake_plugin.records.contention import lost_a_lock
 from intake_plugin.records.keyring import KeyRing
 from intake_plugin.records.tables import AuditEntry, Case
 from intake_plugin.settings import Clinic, Settings, Treatment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Office:
     """What a use case works with; `now` is an aware UTC instant and the only clock."""
 
@@ -78,7 +79,7 @@ def transaction(office: Office) -> Iterator[None]:
     """Commit what the block wrote, or nothing of it.
 
     Raises Stale when somebody else wrote the same case meanwhile, Busy when the database could
-    not give a lock in time.
+    not give a lock in time. Any other failure of the database stays what it is.
     """
     try:
         yield
@@ -88,6 +89,8 @@ def transaction(office: Office) -> Iterator[None]:
         raise Stale("This was changed in another window in the meantime.") from None
     except OperationalError as error:
         office.session.rollback()
+        if not lost_a_lock(error):
+            raise
         raise Busy("Somebody else is writing at this moment. Nothing was changed.") from error
     except BaseException:
         office.session.rollback()
