@@ -301,7 +301,7 @@ def _book(office: Office, case: Case, plan: SeriesPlan) -> Series:
         booked.append((appointment, slot))
     office.session.add_all(appointment for appointment, _ in booked)
     office.session.flush()
-    _claim(office, booked)
+    claim(office, booked)
     return series
 
 
@@ -338,7 +338,7 @@ def first_uid(series_id: str) -> str:
     return str(uuid.UUID(series_id))
 
 
-def _claim(office: Office, booked: Sequence[tuple[Appointment, Slot]]) -> None:
+def claim(office: Office, booked: Sequence[tuple[Appointment, Slot]]) -> None:
     """Insert the claims of all sessions in key order, and the stretches that stand for them."""
     clinic_id = office.clinic.id
     stretches = sorted(

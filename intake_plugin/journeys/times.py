@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -19,11 +19,14 @@ from intake_plugin.clinical.numbing import plan as plan_numbing
 from intake_plugin.journeys.intake import answers_of
 from intake_plugin.journeys.office import Office
 from intake_plugin.journeys.suitability import Unsuitable, numbing_of
-from intake_plugin.records.tables import TICK, Case, Occupancy
+from intake_plugin.records.tables import TICK, Block, Case, Occupancy
 from intake_plugin.scheduling.clocks import Interval
-from intake_plugin.scheduling.hours import open_intervals
+from intake_plugin.scheduling.hours import merge, open_intervals
 from intake_plugin.scheduling.slots import ResourceCalendar, Span, Sweep, by_lane
 from intake_plugin.settings import Resource
+
+EVERY_LANE = -1
+"""The lane of what takes a resource whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,65 +70,111 @@ def gap_of(course: CoursePlan, date: dt.date) -> tuple[dt.date, dt.date, dt.date
     return course.gap_min.after(date), course.gap_usual.after(date), course.gap_max.after(date)
 
 
-def sweep_of(office: Office, case: Case, session: Session, first: dt.date, last: dt.date) -> Sweep:
-    """Load what is taken from `first` to `last` (local dates, both included) into one sweep."""
+def sweep_of(
+    office: Office,
+    case: Case,
+    session: Session,
+    first: dt.date,
+    last: dt.date,
+    *,
+    without: Collection[str] = (),
+) -> Sweep:
+    """Load what is taken from `first` to `last` (local dates, both included) into one sweep.
+
+    `without` names the appointments that are about to move, so that what they take counts as free.
+    """
+    return sweep_for(
+        office,
+        protocol_id=case.protocol_id,
+        span=session.span,
+        first=first,
+        last=last,
+        not_before=case.not_before,
+        forbidden=Unsuitable(office, case),
+        without=without,
+    )
+
+
+def sweep_for(
+    office: Office,
+    *,
+    protocol_id: str,
+    span: Span,
+    first: dt.date,
+    last: dt.date,
+    not_before: dt.date | None = None,
+    forbidden: Container[dt.date] = frozenset(),
+    without: Collection[str] = (),
+) -> Sweep:
+    """Load what is taken into a sweep for visits of this span, whoever comes."""
     clinic = office.clinic
-    taken = _taken(office, first, last)
+    taken = _taken(office, first, last, without)
     return Sweep(
         zone=clinic.zone,
         grid=clinic.booking.grid,
-        span=session.span,
+        span=span,
         opening=tuple(open_intervals(clinic.hours, clinic.zone, first, last, clinic.closures)),
         resources=tuple(
-            _calendar(office, case, resource, taken.get(resource.id, ()), first, last)
+            _calendar(office, protocol_id, resource, taken.get(resource.id, ()), first, last)
             for resource in clinic.resources
         ),
         needs=tuple(dict.fromkeys(resource.kind for resource in clinic.resources)),
         earliest=office.now + clinic.booking.notice,
         latest=midnight_of(office, last + dt.timedelta(days=1)),
-        not_before=case.not_before,
-        forbidden=Unsuitable(office, case),
+        not_before=not_before,
+        forbidden=forbidden,
         tick=TICK,
     )
 
 
 def _calendar(
     office: Office,
-    case: Case,
+    protocol_id: str,
     resource: Resource,
     taken: Sequence[tuple[int, Interval]],
     first: dt.date,
     last: dt.date,
 ) -> ResourceCalendar:
     hours = resource.hours if resource.hours is not None else office.clinic.hours
-    serves = not resource.treatments or case.protocol_id in resource.treatments
+    # A lane that the resource does not have takes it whole: a block by hand, or a session that
+    # somebody put over others, which must not be followed by one more.
+    whole = sorted(interval for lane, interval in taken if not 0 <= lane < resource.lanes)
     return ResourceCalendar(
         id=resource.id,
         kind=resource.kind,
         open=tuple(open_intervals(hours, office.clinic.zone, first, last, resource.closures))
-        if serves
+        if serves(resource, protocol_id)
         else (),
-        busy=by_lane(taken),
+        busy=by_lane((lane, interval) for lane, interval in taken if lane != EVERY_LANE),
+        blocked=tuple(merge(whole)),
         lanes=resource.lanes,
         before=resource.before,
         after=resource.after,
     )
 
 
-def _taken(office: Office, first: dt.date, last: dt.date) -> dict[str, list[tuple[int, Interval]]]:
+def serves(resource: Resource, protocol_id: str) -> bool:
+    """Whether a resource is there for a treatment."""
+    return not resource.treatments or protocol_id in resource.treatments
+
+
+def _taken(
+    office: Office, first: dt.date, last: dt.date, without: Collection[str]
+) -> dict[str, list[tuple[int, Interval]]]:
     """One range query; a stretch is looked for from the day before, because it may run over midnight."""
-    start = midnight_of(office, first - dt.timedelta(days=1))
-    rows = office.session.execute(
-        sa.select(Occupancy.resource_id, Occupancy.lane, Occupancy.start_at, Occupancy.end_at)
-        .where(
-            Occupancy.clinic_id == office.clinic.id,
-            Occupancy.start_at >= start,
-            Occupancy.start_at < midnight_of(office, last + dt.timedelta(days=1)),
-        )
-        .order_by(Occupancy.start_at)
+    clinic_id, start = office.clinic.id, midnight_of(office, first - dt.timedelta(days=1))
+    end = midnight_of(office, last + dt.timedelta(days=1))
+    sessions = sa.select(Occupancy.resource_id, Occupancy.lane, Occupancy.start_at, Occupancy.end_at).where(
+        Occupancy.clinic_id == clinic_id, Occupancy.start_at >= start, Occupancy.start_at < end
+    )
+    if without:
+        others = Occupancy.appointment_id.not_in(without)
+        sessions = sessions.where(sa.or_(Occupancy.appointment_id.is_(None), others))
+    blocks = sa.select(Block.resource_id, sa.literal(EVERY_LANE), Block.start_at, Block.end_at).where(
+        Block.clinic_id == clinic_id, Block.end_at > start, Block.start_at < end
     )
     taken: dict[str, list[tuple[int, Interval]]] = defaultdict(list)
-    for resource_id, lane, start_at, end_at in rows:
+    for resource_id, lane, start_at, end_at in office.session.execute(sa.union_all(sessions, blocks)):
         taken[resource_id].append((lane, Interval.between(start_at, end_at)))
     return taken
 

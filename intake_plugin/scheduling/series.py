@@ -92,16 +92,18 @@ def propose(
     gap: Gap,
     drift_days: int,
     practitioner_id: str | None = None,
+    pattern: Pattern | None = None,
     chosen: Mapping[int, dt.datetime] | None = None,
     alternatives: int = 3,
 ) -> tuple[Proposal, ...]:
     """Return the whole series, the first session included.
 
+    `pattern` is what the further sessions keep instead of the first one's weekday and time.
     `practitioner_id` is the practitioner the patient asked for. `chosen` holds arrivals (aware) by
     ordinal that the patient picked instead of a proposal; they are kept, and what follows counts
     from them. `alternatives` is how many other times to name for each session.
     """
-    pattern = Pattern.of(first, practitioner_id)
+    pattern = pattern or Pattern.of(first, practitioner_id)
     series = [Proposal(1, first, (), first.date, first.date, first.date, conflict=False)]
     for ordinal in range(2, sessions + 1):
         before = series[-1]
