@@ -99,7 +99,7 @@ class Day:
 def times(visit: Visit) -> ResponseReturnValue:
     """Offer one week of times for the first session."""
     intake.require(visit.office, visit.own, "times")
-    if request.method == "GET":
+    if request.method != "POST":
         return _times_page(visit)
     arrive = _moment(request.form.get("arrive"))
     if arrive is None:
@@ -154,7 +154,7 @@ def _moment(text: str | None) -> dt.datetime | None:
 
 def series(visit: Visit) -> ResponseReturnValue:
     """Propose the whole series; the patient changes sessions or books them all."""
-    if request.method == "GET":
+    if request.method != "POST":
         return _series_page(visit)
     chosen = _chosen(request.form)
     if chosen is None:

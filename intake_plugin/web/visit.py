@@ -62,9 +62,10 @@ class Visit:
         """Return the address of one of this clinic's pages."""
         return url_for(f"{self.mount}.{endpoint}", **values)  # type: ignore[arg-type]  # any URL value
 
-    def step_url(self, step: Step) -> str:
+    def step_url(self, step: Step, **values: object) -> str:
         """Return the address of a step."""
-        values = {} if step.key is None else {"key": step.key}
+        if step.key is not None:
+            values["key"] = step.key
         return self.url(STEP_ENDPOINTS[step.name], **values)
 
     @property
