@@ -206,28 +206,35 @@ def _takers(office: Office, obstacle: Obstacle, resource: Resource) -> Iterator[
     """Yield who takes the time: the stretches joined into one interval are told apart again."""
     if obstacle.needs is None or obstacle.taken is None:
         return
-    start = max(obstacle.needs.start, obstacle.taken.start)
-    end = min(obstacle.needs.end, obstacle.taken.end)
-    around = Interval(start - TICK // SECOND, end + TICK // SECOND)
-    for occupancy, reference in _sessions(office, resource, around):
-        own_lane = occupancy.lane == obstacle.lane
-        if own_lane or (obstacle.kind == "block" and occupancy.lane >= resource.lanes):
-            yield Reason(
-                kind=obstacle.kind,
-                resource=resource,
-                start=occupancy.start_at,
-                end=occupancy.end_at,
-                reference=reference,
-            )
-    if obstacle.kind == "block":
-        for block in blocks_between(office, around.starts, around.ends):
+    found = list(
+        _named(office, obstacle.kind, obstacle.lane, resource, _common(obstacle.needs, obstacle.taken))
+    )
+    # What has no name here, such as time busy in a calendar elsewhere, is still told.
+    yield from found or [Reason(kind=obstacle.kind, resource=resource, **_ends(obstacle.taken))]
+
+
+def _common(needs: Interval, taken: Interval) -> Interval:
+    """Return where two intervals meet, widened by a tick where they meet in the ticks alone."""
+    start, end = max(needs.start, taken.start), min(needs.end, taken.end)
+    tick = TICK // SECOND
+    return Interval(start, end) if start < end else Interval(end - tick, start + tick)
+
+
+def _named(
+    office: Office, kind: ObstacleKind, lane: int | None, resource: Resource, common: Interval
+) -> Iterator[Reason]:
+    for occupancy, reference in _sessions(office, resource, common):
+        if occupancy.lane == lane or (kind == "block" and occupancy.lane >= resource.lanes):
+            start, end = occupancy.start_at, occupancy.end_at
+            yield Reason(kind=kind, resource=resource, start=start, end=end, reference=reference)
+    if kind == "block":
+        for block in blocks_between(office, common.starts, common.ends):
             if block.resource_id == resource.id:
-                yield Reason(
-                    kind="block", resource=resource, start=block.start_at, end=block.end_at, block=block
-                )
+                start, end = block.start_at, block.end_at
+                yield Reason(kind=kind, resource=resource, start=start, end=end, block=block)
 
 
-def _sessions(office: Office, resource: Resource, around: Interval) -> Iterator[tuple[Occupancy, str | None]]:
+def _sessions(office: Office, resource: Resource, common: Interval) -> Iterator[tuple[Occupancy, str | None]]:
     owner = sa.and_(Appointment.clinic_id == Occupancy.clinic_id, Appointment.id == Occupancy.appointment_id)
     rows = office.session.execute(
         sa.select(Occupancy, Case.reference)
@@ -240,9 +247,9 @@ def _sessions(office: Office, resource: Resource, around: Interval) -> Iterator[
         .where(
             Occupancy.clinic_id == office.clinic.id,
             Occupancy.resource_id == resource.id,
-            Occupancy.start_at > around.starts - dt.timedelta(days=1),
-            Occupancy.start_at < around.ends,
-            Occupancy.end_at > around.starts,
+            Occupancy.start_at > common.starts - dt.timedelta(days=1),
+            Occupancy.start_at < common.ends,
+            Occupancy.end_at > common.starts,
         )
         .order_by(Occupancy.lane, Occupancy.start_at)
     ).all()

@@ -6,7 +6,8 @@ The rules:
 - The session after it stays where it is if its date still lies inside the gap, and so does
   everything after that one: their gaps have not changed. Otherwise it moves too, and the question
   goes on to the next.
-- What moves along keeps its own weekday, time and practitioner where possible.
+- What moves along goes to the course's usual interval, not to the nearest date that would do, and
+  keeps its own weekday, time and practitioner where possible.
 - Over sessions that were cancelled in between, the least gap counts once and the greatest once for
   each step: leaving one out does not make the others late.
 - A time that is taken can be given only by squeezing the session in: each kind of resource without

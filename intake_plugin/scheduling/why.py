@@ -73,8 +73,10 @@ def why_not(sweep: Sweep, arrive: dt.datetime, *, resource_id: str | None = None
     """
     if resource_id is not None:
         sweep = _only(sweep, resource_id)
-    visit = _of_visit(sweep, arrive)
-    return (*visit, *(each for kind in sweep.needs for each in _of_kind(sweep, kind, seconds(arrive))))
+    # In UTC, because a time that a zone shows twice equals nothing in another zone (PEP 495).
+    visit = _of_visit(sweep, arrive.astimezone(dt.UTC))
+    moment = seconds(arrive)
+    return (*visit, *(each for kind in sweep.needs for each in _of_kind(sweep, kind, moment)))
 
 
 def _only(sweep: Sweep, resource_id: str) -> Sweep:
