@@ -86,7 +86,7 @@ def why_not_offered(
     """Return why a patient cannot arrive at `local` (the clinic's clock, naive).
 
     `resource_id` asks for one practitioner or room, `reference` for one case. Raises NotFound for
-    a resource or case the clinic does not have, OutOfTurn for a case that has no outcome yet.
+    a resource or case the clinic does not have, and for a date beyond every calendar.
     """
     resource = None if resource_id is None else _resource(office, resource_id)
     with transaction(office):

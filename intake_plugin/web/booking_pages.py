@@ -101,7 +101,7 @@ def times(visit: Visit) -> ResponseReturnValue:
     intake.require(visit.office, visit.own, "times")
     if request.method != "POST":
         return _times_page(visit)
-    arrive = _moment(request.form.get("arrive"))
+    arrive = posted_moment(request.form.get("arrive"))
     if arrive is None:
         mistake = Mistake("arrive", _("Select the time of your first session"))
         return _times_page(visit, mistake), MISTAKEN
@@ -114,7 +114,7 @@ def times(visit: Visit) -> ResponseReturnValue:
 
 
 def _times_page(visit: Visit, *mistakes: Mistake) -> str:
-    found = booking.times(visit.office, visit.own, first=_first_date())
+    found = booking.times(visit.office, visit.own, first=first_date())
     days = tuple(Day(date, tuple(slots)) for date, slots in groupby(found.slots, key=lambda slot: slot.date))
     return show(
         visit,
@@ -130,7 +130,8 @@ def _times_page(visit: Visit, *mistakes: Mistake) -> str:
     )
 
 
-def _first_date() -> dt.date | None:
+def first_date() -> dt.date | None:
+    """Return the date from which the page of times was asked for, if it was."""
     asked = request.values.get("from")
     if not asked:
         return None
@@ -140,7 +141,7 @@ def _first_date() -> dt.date | None:
         abort(400)
 
 
-def _moment(text: str | None) -> dt.datetime | None:
+def posted_moment(text: str | None) -> dt.datetime | None:
     """Return a posted instant in UTC, or None for anything else."""
     try:
         moment = dt.datetime.fromisoformat(text or "")
@@ -178,7 +179,7 @@ def _chosen(posted: Mapping[str, str]) -> dict[int, dt.datetime] | None:
         stem, _dash, ordinal = name.partition("-")
         if stem != "session" or not (ordinal.isdecimal() and len(ordinal) <= len("99")):
             continue
-        moment = _moment(value)
+        moment = posted_moment(value)
         if moment is None:
             return None
         chosen[int(ordinal)] = moment
