@@ -7,19 +7,17 @@ sweep offers a time, proposes a series and validates what a patient chose.
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import sqlalchemy as sa
 
 from intake_plugin.clinical.course import CoursePlan, area_of, plan_course
 from intake_plugin.clinical.numbing import NumbingChoice, NumbingPlan
 from intake_plugin.clinical.numbing import plan as plan_numbing
+from intake_plugin.journeys.holding import Taken, load_taken
 from intake_plugin.journeys.intake import answers_of
 from intake_plugin.journeys.office import Office
 from intake_plugin.journeys.suitability import Unsuitable, numbing_of
-from intake_plugin.records.tables import TICK, Case, Occupancy
+from intake_plugin.records.tables import TICK, Case
 from intake_plugin.scheduling.clocks import Interval
 from intake_plugin.scheduling.hours import open_intervals
 from intake_plugin.scheduling.slots import ResourceCalendar, Span, Sweep, by_lane
@@ -67,21 +65,47 @@ def gap_of(course: CoursePlan, date: dt.date) -> tuple[dt.date, dt.date, dt.date
     return course.gap_min.after(date), course.gap_usual.after(date), course.gap_max.after(date)
 
 
-def sweep_of(office: Office, case: Case, session: Session, first: dt.date, last: dt.date) -> Sweep:
-    """Load what is taken from `first` to `last` (local dates, both included) into one sweep."""
+def taken_of(office: Office, case: Case, first: dt.date, last: dt.date) -> Taken:
+    """Load what is taken from `first` to `last`, local dates, both included, as this case sees it.
+
+    A stretch is looked for from the day before, because it may run over midnight.
+    """
+    return load_taken(
+        office,
+        case,
+        midnight_of(office, first - dt.timedelta(days=1)),
+        midnight_of(office, last + dt.timedelta(days=1)),
+    )
+
+
+def sweep_of(
+    office: Office,
+    case: Case,
+    session: Session,
+    first: dt.date,
+    last: dt.date,
+    *,
+    taken: Taken | None = None,
+    since: dt.datetime | None = None,
+) -> Sweep:
+    """Return the sweep of `first` to `last`, local dates, both included.
+
+    `taken` is loaded where it is not given. `since` is the moment from which the clinic's notice
+    counts, now if left out.
+    """
     clinic = office.clinic
-    taken = _taken(office, first, last)
+    busy = (taken or taken_of(office, case, first, last)).busy
     return Sweep(
         zone=clinic.zone,
         grid=clinic.booking.grid,
         span=session.span,
         opening=tuple(open_intervals(clinic.hours, clinic.zone, first, last, clinic.closures)),
         resources=tuple(
-            _calendar(office, case, resource, taken.get(resource.id, ()), first, last)
+            _calendar(office, case, resource, busy.get(resource.id, ()), first, last)
             for resource in clinic.resources
         ),
         needs=tuple(dict.fromkeys(resource.kind for resource in clinic.resources)),
-        earliest=office.now + clinic.booking.notice,
+        earliest=(since or office.now) + clinic.booking.notice,
         latest=midnight_of(office, last + dt.timedelta(days=1)),
         not_before=case.not_before,
         forbidden=Unsuitable(office, case),
@@ -98,12 +122,11 @@ def _calendar(
     last: dt.date,
 ) -> ResourceCalendar:
     hours = resource.hours if resource.hours is not None else office.clinic.hours
-    serves = not resource.treatments or case.protocol_id in resource.treatments
     return ResourceCalendar(
         id=resource.id,
         kind=resource.kind,
         open=tuple(open_intervals(hours, office.clinic.zone, first, last, resource.closures))
-        if serves
+        if serves(resource, case.protocol_id)
         else (),
         busy=by_lane(taken),
         lanes=resource.lanes,
@@ -112,22 +135,9 @@ def _calendar(
     )
 
 
-def _taken(office: Office, first: dt.date, last: dt.date) -> dict[str, list[tuple[int, Interval]]]:
-    """One range query; a stretch is looked for from the day before, because it may run over midnight."""
-    start = midnight_of(office, first - dt.timedelta(days=1))
-    rows = office.session.execute(
-        sa.select(Occupancy.resource_id, Occupancy.lane, Occupancy.start_at, Occupancy.end_at)
-        .where(
-            Occupancy.clinic_id == office.clinic.id,
-            Occupancy.start_at >= start,
-            Occupancy.start_at < midnight_of(office, last + dt.timedelta(days=1)),
-        )
-        .order_by(Occupancy.start_at)
-    )
-    taken: dict[str, list[tuple[int, Interval]]] = defaultdict(list)
-    for resource_id, lane, start_at, end_at in rows:
-        taken[resource_id].append((lane, Interval.between(start_at, end_at)))
-    return taken
+def serves(resource: Resource, protocol_id: str) -> bool:
+    """Whether a resource is there for a treatment."""
+    return not resource.treatments or protocol_id in resource.treatments
 
 
 def midnight_of(office: Office, date: dt.date) -> dt.datetime:

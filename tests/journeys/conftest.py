@@ -31,7 +31,12 @@ CLINIC = approve(
         treatments=[{"protocol": "microneedling", "numbing": {"stock": ["LMX4", "EMLA"], "home": "approved"}}]
     )
 )
-SETTINGS = Settings(keys=keys(), draft_lifetime=dt.timedelta(days=7), link_lifetime=dt.timedelta(days=365))
+SETTINGS = Settings(
+    keys=keys(),
+    draft_lifetime=dt.timedelta(days=7),
+    link_lifetime=dt.timedelta(days=365),
+    lock_timeout=dt.timedelta(seconds=5),
+)
 QUIZ = {
     "fitz_eyes": "blue",
     "fitz_hair": "blonde",
