@@ -150,7 +150,8 @@ def questions(visit: Visit, key: str) -> ResponseReturnValue:
     posted = request.form if request.method == "POST" else None
     form = forms.page_form(asked, _asking(visit, asked), posted)
     if posted is None or not form.validate():
-        return _question_page(visit, page, asked, form)
+        back = _before(visit, [each.key for each, _asked in steps], key)
+        return _question_page(visit, page, asked, form, back)
     intake.answer(office, case, key, form.answers)
     return redirect(_after(visit, key), 303)
 
@@ -178,7 +179,7 @@ def _asking(visit: Visit, asked: tuple[Question, ...]) -> Asking:
 
 
 def _question_page(
-    visit: Visit, page: Page, asked: tuple[Question, ...], form: AnswersForm
+    visit: Visit, page: Page, asked: tuple[Question, ...], form: AnswersForm, back: str
 ) -> ResponseReturnValue:
     protocol, texts = visit.office.protocol_of(visit.own), visit.office.texts_of(visit.own)
     sections = [section.id for section in protocol.sections]
@@ -192,7 +193,7 @@ def _question_page(
         "question.html",
         page="question",
         heading=texts.questions[asked[0].link_id].text if single else title,
-        back=_before(visit, page.key),
+        back=back,
         mistakes=form.mistakes,
         form=form,
         caption=f"{caption}: {title}" if single else caption,
@@ -207,10 +208,9 @@ def _return_to() -> str | None:
     return "check" if request.values.get("return") == "check" else None
 
 
-def _before(visit: Visit, key: str) -> str:
+def _before(visit: Visit, keys: list[str], key: str) -> str:
     if _return_to() and intake.next_step(visit.office, visit.own).name == "check":
         return visit.url("check")
-    keys = [page.key for page, _asked in _steps(visit)]
     index = keys.index(key)
     return visit.url("questions", key=keys[index - 1]) if index else visit.url("about_you")
 

@@ -74,7 +74,7 @@ def begun(context: BrowserContext, complaints: list[str], site: str) -> Page:
 def test_a_patient_books_a_course(
     begun: Page, complaints: list[str], gallery: Path | None, script: bool, tmp_path: Path
 ) -> None:
-    page, seen = begun, []
+    page, seen = begun, list[str]()
     for number in count():
         assert number < 60, seen
         name = read(page)
