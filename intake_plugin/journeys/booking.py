@@ -68,6 +68,8 @@ class Times:
     """How many times there are on each date of the month shown that has any."""
     month: dt.date
     """The first of the month shown."""
+    month_before: dt.date | None
+    month_after: dt.date | None
     practitioner_id: str | None
     """Whose times these are; None for anybody's."""
     slots: tuple[Slot, ...]
@@ -106,6 +108,11 @@ class SeriesPlan:
             for planned in self.sessions
             if planned.proposal.slot is not None and planned.problem in _HAD
         }
+
+    @property
+    def held_until(self) -> dt.datetime:
+        """When the hold ends or ended, aware, UTC."""
+        return self.choice.until
 
     @property
     def complete(self) -> bool:
@@ -168,6 +175,8 @@ def times(
     return Times(
         days=whose(first=max(soonest, start.replace(day=1)), last=min(_month_end(start), horizon)),
         month=start.replace(day=1),
+        month_before=_month(start, -1) if soonest < start.replace(day=1) else None,
+        month_after=_month(start, 1) if _month(start, 1) <= horizon else None,
         practitioner_id=practitioner_id,
         slots=tuple(offers(sweep, first=start, last=last, practitioner_id=practitioner_id)),
         first=start,
@@ -178,8 +187,13 @@ def times(
     )
 
 
+def _month(date: dt.date, months: int) -> dt.date:
+    first, wait = date.replace(day=1), Wait(months=abs(months))
+    return wait.before(first) if months < 0 else wait.after(first)
+
+
 def _month_end(date: dt.date) -> dt.date:
-    return Wait(months=1).after(date.replace(day=1)) - dt.timedelta(days=1)
+    return _month(date, 1) - dt.timedelta(days=1)
 
 
 def _bounds(office: Office, case: Case) -> tuple[dt.date, dt.date]:
@@ -231,13 +245,13 @@ def change(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> Non
     _choose_again(office, case, chosen, "change series")
 
 
-def extend(office: Office, case: Case) -> None:
+def extend(office: Office, case: Case, chosen: Mapping[int, dt.datetime] | None = None) -> None:
     """Hold the chosen times for longer, as far as the clinic's `hold_most`.
 
-    A hold that has run out is made anew; what somebody else took meanwhile is shown by the next
-    proposal.
+    `chosen` is what the patient changed meanwhile; left out, the choice stays. A hold that has run
+    out is made anew; what somebody else took meanwhile is shown by the next proposal.
     """
-    _choose_again(office, case, None, "extend hold")
+    _choose_again(office, case, chosen, "extend hold")
 
 
 def _choose_again(office: Office, case: Case, chosen: Mapping[int, dt.datetime] | None, action: str) -> None:
@@ -274,6 +288,12 @@ def _hold(
     held = replace(plan.choice, arrivals=found if arrivals is None else arrivals, until=until)
     case.plan = held.to_json()
     return held
+
+
+def extendable(office: Office, plan: SeriesPlan) -> bool:
+    """Whether pressing once more would hold the times for longer."""
+    most = plan.choice.since + office.clinic.booking.hold_most
+    return plan.held_until <= office.now or plan.held_until < most
 
 
 def proposal(office: Office, case: Case) -> SeriesPlan:

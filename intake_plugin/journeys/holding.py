@@ -68,8 +68,6 @@ class Taken:
 
     busy: Mapping[str, list[tuple[int, Interval]]]
     """Lane and time by resource: booked, or held for somebody else."""
-    mine: frozenset[Stretch] = frozenset()
-    """Held for the case itself, run out or not."""
     lapsed: Mapping[Stretch, str] = field(default_factory=dict)
     """Held once for somebody else, with the hold."""
 
@@ -151,18 +149,15 @@ def load_taken(office: Office, case: Case, start: dt.datetime, end: dt.datetime)
         )
     )
     busy: dict[str, list[tuple[int, Interval]]] = defaultdict(list)
-    mine: set[Stretch] = set()
     lapsed: dict[Stretch, str] = {}
     for resource_id, lane, begins, ends, hold_id, has_run_out in rows:
-        if hold_id is None:
-            busy[resource_id].append((lane, Interval(begins, ends)))
-        elif hold_id == case.id:
-            mine.add(Stretch(resource_id, lane, begins, ends))
-        elif has_run_out:
+        if hold_id == case.id:
+            continue
+        if hold_id is not None and has_run_out:
             lapsed[Stretch(resource_id, lane, begins, ends)] = hold_id
         else:
             busy[resource_id].append((lane, Interval(begins, ends)))
-    return Taken(busy=busy, mine=frozenset(mine), lapsed=lapsed)
+    return Taken(busy=busy, lapsed=lapsed)
 
 
 def hold(office: Office, case: Case, wanted: Collection[Stretch], taken: Taken, until: dt.datetime) -> None:
@@ -222,7 +217,7 @@ def _stored(office: Office, *which: sa.ColumnElement[bool], limit: int | None = 
 
 
 def _settle(office: Office, case: Case, wanted: Mapping[Stretch, Mapping[str, Any]], taken: Taken) -> None:
-    mine = dict.fromkeys(taken.mine, case.id)
+    mine = _stored(office, Occupancy.hold_id == case.id)
     fresh = {stretch: values for stretch, values in wanted.items() if stretch not in mine}
     _delete(office, {stretch: hold_id for stretch, hold_id in mine.items() if stretch not in wanted})
     _delete(office, _in_the_way(fresh, taken.lapsed), lapsed=True)

@@ -30,6 +30,7 @@ class Frame:
 
     date = staticmethod(i18n.format_date)
     day = staticmethod(i18n.format_day)
+    month = staticmethod(i18n.format_month)
     time = staticmethod(i18n.format_time)
     duration = staticmethod(i18n.format_duration)
     wait = staticmethod(i18n.format_wait)
