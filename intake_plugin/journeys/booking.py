@@ -64,12 +64,6 @@ class Notes:
 class Times:
     """One week of times for the first session, and where other weeks are."""
 
-    days: Mapping[dt.date, int]
-    """How many times there are on each date of the month shown that has any."""
-    month: dt.date
-    """The first of the month shown."""
-    month_before: dt.date | None
-    month_after: dt.date | None
     practitioner_id: str | None
     """Whose times these are; None for anybody's."""
     slots: tuple[Slot, ...]
@@ -78,6 +72,19 @@ class Times:
     earlier: dt.date | None
     later: dt.date | None
     session: Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Month:
+    """Which days of a month have times for the first session, and where other months are."""
+
+    first: dt.date
+    days: Mapping[dt.date, int]
+    """How many times there are on each date that has any."""
+    practitioner_id: str | None
+    """Whose times these are; None for anybody's."""
+    before: dt.date | None
+    after: dt.date | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,31 +161,22 @@ def practitioners(office: Office, case: Case) -> tuple[Resource, ...]:
 def times(
     office: Office, case: Case, *, first: dt.date | None = None, practitioner_id: str | None = None
 ) -> Times:
-    """Return a week of times for the first session, from `first` or the first day that has any.
+    """Return a week of times for the first session, from `first` or the first week that has any.
 
     `practitioner_id` asks for one practitioner's times; an unknown one counts as none.
     """
     require(office, case, "times")
-    if practitioner_id not in {resource.id for resource in practitioners(office, case)}:
-        practitioner_id = None
+    asked = _asked(office, case, practitioner_id)
     session = session_of(office, case)
     soonest, horizon = _bounds(office, case)
     start = soonest if first is None else min(max(first, soonest), horizon)
-    month_ends = horizon if first is None else max(start + WEEK, _month_end(start))
-    begin = max(soonest, start.replace(day=1))
-    sweep = sweep_of(office, case, session, begin, min(month_ends, horizon))
-    whose = partial(days, sweep, practitioner_id=practitioner_id)
+    sweep = sweep_of(office, case, session, start, horizon if first is None else start + WEEK)
     if first is None:
-        start = next(iter(whose(first=soonest, last=horizon)), soonest)
-        start = max(soonest, start - (start - soonest) % WEEK)
+        start = _first_week(sweep, start, horizon, asked)
     last = min(start + WEEK - dt.timedelta(days=1), horizon)
     return Times(
-        days=whose(first=max(soonest, start.replace(day=1)), last=min(_month_end(start), horizon)),
-        month=start.replace(day=1),
-        month_before=_month(start, -1) if soonest < start.replace(day=1) else None,
-        month_after=_month(start, 1) if _month(start, 1) <= horizon else None,
-        practitioner_id=practitioner_id,
-        slots=tuple(offers(sweep, first=start, last=last, practitioner_id=practitioner_id)),
+        practitioner_id=asked,
+        slots=tuple(offers(sweep, first=start, last=last, practitioner_id=asked)),
         first=start,
         last=last,
         earlier=max(start - WEEK, soonest) if start > soonest else None,
@@ -187,13 +185,35 @@ def times(
     )
 
 
-def _month(date: dt.date, months: int) -> dt.date:
-    first, wait = date.replace(day=1), Wait(months=abs(months))
-    return wait.before(first) if months < 0 else wait.after(first)
+def month(office: Office, case: Case, *, date: dt.date, practitioner_id: str | None = None) -> Month:
+    """Return how many times for the first session each day of a month has; see `times`."""
+    require(office, case, "times")
+    asked = _asked(office, case, practitioner_id)
+    soonest, horizon = _bounds(office, case)
+    first = min(max(date, soonest), horizon).replace(day=1)
+    following = Wait(months=1).after(first)
+    start, last = max(first, soonest), min(following - dt.timedelta(days=1), horizon)
+    sweep = sweep_of(office, case, session_of(office, case), start, last)
+    return Month(
+        first=first,
+        days=days(sweep, first=start, last=last, practitioner_id=asked),
+        practitioner_id=asked,
+        before=Wait(months=1).before(first) if soonest < first else None,
+        after=following if following <= horizon else None,
+    )
 
 
-def _month_end(date: dt.date) -> dt.date:
-    return _month(date, 1) - dt.timedelta(days=1)
+def _asked(office: Office, case: Case, practitioner_id: str | None) -> str | None:
+    known = {resource.id for resource in practitioners(office, case)}
+    return practitioner_id if practitioner_id in known else None
+
+
+def _first_week(sweep: Sweep, start: dt.date, horizon: dt.date, asked: str | None) -> dt.date:
+    while start + WEEK <= horizon:
+        if days(sweep, first=start, last=start + WEEK - dt.timedelta(days=1), practitioner_id=asked):
+            break
+        start += WEEK
+    return start
 
 
 def _bounds(office: Office, case: Case) -> tuple[dt.date, dt.date]:

@@ -21,7 +21,7 @@ from intake_plugin.records.tables import TICK, Case
 from intake_plugin.scheduling.clocks import Interval
 from intake_plugin.scheduling.hours import open_intervals
 from intake_plugin.scheduling.slots import ResourceCalendar, Span, Sweep, by_lane
-from intake_plugin.settings import Resource
+from intake_plugin.settings import Closure, Hours, Resource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,13 +102,14 @@ def sweep_of(
     """
     clinic = office.clinic
     busy = (taken or taken_of(office, case, first, last)).busy
+    openings = _Openings(office, first, last)
     return Sweep(
         zone=clinic.zone,
         grid=clinic.booking.grid,
         span=session.span,
-        opening=tuple(open_intervals(clinic.hours, clinic.zone, first, last, clinic.closures)),
+        opening=openings.of(clinic.hours, clinic.closures),
         resources=tuple(
-            _calendar(office, case, resource, busy.get(resource.id, ()), first, last)
+            _calendar(office, case, resource, busy.get(resource.id, ()), openings)
             for resource in clinic.resources
         ),
         needs=tuple(dict.fromkeys(resource.kind for resource in clinic.resources)),
@@ -120,21 +121,35 @@ def sweep_of(
     )
 
 
+class _Openings:
+    """The openings of a range of dates, worked out once for all resources with the same hours."""
+
+    def __init__(self, office: Office, first: dt.date, last: dt.date) -> None:
+        self._zone, self._first, self._last = office.clinic.zone, first, last
+        self._known: dict[tuple[int, tuple[Closure, ...]], tuple[Interval, ...]] = {}
+
+    def of(self, hours: Hours, closures: tuple[Closure, ...]) -> tuple[Interval, ...]:
+        """Return the openings of these hours without the closures."""
+        # Hours are mappings, which cannot be keys; the clinic's profile outlives this object.
+        key = id(hours), closures
+        if key not in self._known:
+            found = open_intervals(hours, self._zone, self._first, self._last, closures)
+            self._known[key] = tuple(found)
+        return self._known[key]
+
+
 def _calendar(
     office: Office,
     case: Case,
     resource: Resource,
     taken: Sequence[tuple[int, Interval]],
-    first: dt.date,
-    last: dt.date,
+    openings: _Openings,
 ) -> ResourceCalendar:
     hours = resource.hours if resource.hours is not None else office.clinic.hours
     return ResourceCalendar(
         id=resource.id,
         kind=resource.kind,
-        open=tuple(open_intervals(hours, office.clinic.zone, first, last, resource.closures))
-        if serves(resource, case.protocol_id)
-        else (),
+        open=openings.of(hours, resource.closures) if serves(resource, case.protocol_id) else (),
         busy=by_lane(taken),
         lanes=resource.lanes,
         before=resource.before,

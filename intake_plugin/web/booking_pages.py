@@ -19,7 +19,7 @@ from intake_plugin.records.tables import Appointment, AppointmentState
 from intake_plugin.scheduling.slots import Slot
 from intake_plugin.web.calendar_words import calendar_words
 from intake_plugin.web.forms import Mistake
-from intake_plugin.web.i18n import _, format_day, format_moment, format_time, ngettext
+from intake_plugin.web.i18n import _, format_day, format_moment, format_month, format_time, ngettext
 from intake_plugin.web.intake_pages import MISTAKEN
 from intake_plugin.web.render import show
 from intake_plugin.web.visit import Visit
@@ -130,6 +130,15 @@ def _times_page(visit: Visit, *mistakes: Mistake) -> str:
         numbing=_numbing_words(found.session, office.texts_of(case)),
         not_before=case.not_before,
     )
+
+
+def month(visit: Visit) -> ResponseReturnValue:
+    """Show which days of a month have times for the first session."""
+    office = visit.office
+    date = _first_date() or office.today
+    found = booking.month(office, visit.own, date=date, practitioner_id=_asked_for())
+    heading = _("Days with free times in %(month)s", month=format_month(found.first))
+    return show(visit, "days.html", page="days", heading=heading, back=visit.url("times"), month=found)
 
 
 def _asked_for() -> str | None:

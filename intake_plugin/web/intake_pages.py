@@ -303,6 +303,7 @@ def outcome(visit: Visit) -> ResponseReturnValue:
     screening = intake.screening_of(case)
     if screening is None:
         raise NotFound("This case has no outcome.")
+    reasons, others = _reasons(case, screening)
     return show(
         visit,
         "outcome.html",
@@ -312,7 +313,8 @@ def outcome(visit: Visit) -> ResponseReturnValue:
         case=case,
         screening=screening,
         decided=_decided(case, screening),
-        reasons=_reasons(case, screening),
+        reasons=reasons,
+        others=others,
         advice=screening.advice,
         left_out=[finding for finding in screening.findings if finding.excludes],
         can_reopen=case.state in intake.REOPENS,
@@ -357,14 +359,23 @@ def _going_on_heading(case: Case, screening: Screening) -> str:
     return _("You can go on to book")
 
 
-def _reasons(case: Case, screening: Screening) -> list[Finding]:
-    """Return what stands in the way, most serious first; nothing that a clinician has lifted."""
+def _reasons(case: Case, screening: Screening) -> tuple[list[Finding], list[Finding]]:
+    """Return what decides where the case stands, and what else stands in the way.
+
+    Nothing that a clinician has lifted. Only the first kind's "what next" fits the page: "choose a
+    time from this date" would be wrong beside a stop.
+    """
     lifted = lifted_of(case)
-    return [
+    standing = [
         finding
         for finding in screening.findings
         if finding.outcome is not Outcome.ADVISE and not finding.excludes and finding.rule_id not in lifted
     ]
+    if case.state == CaseState.WAITING:
+        decides = [finding for finding in standing if finding.until_healed]
+    else:
+        decides = [finding for finding in standing if finding.outcome is standing[0].outcome]
+    return decides, [finding for finding in standing if finding not in decides]
 
 
 # Consent -----------------------------------------------------------------------------------------

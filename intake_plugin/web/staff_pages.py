@@ -165,6 +165,7 @@ def _questions_behind(protocol: Protocol, screening: Screening) -> Iterator[str]
     for condition in conditions:
         for name in names(condition):
             yield from parts.get(name, (name,))
+    yield from (rule.since for rule in protocol.rules if rule.id in fired and rule.since)
 
 
 def _source_words(protocol: Protocol, source: Source) -> SourceWords:
