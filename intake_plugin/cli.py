@@ -92,7 +92,7 @@ def verify() -> None:
 @intake.command()
 @_in_app
 def expire() -> None:
-    """Delete drafts and links that have run out; for cron, on as many hosts as you like."""
+    """Delete drafts, links and holds that have run out; for cron, on as many hosts as you like."""
     state, now = current_state(), dt.datetime.now(dt.UTC)
     for clinic in {clinic.id: clinic for clinic in state.clinics.values()}.values():
         office = Office(

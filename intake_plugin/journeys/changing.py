@@ -24,18 +24,19 @@ from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
 from intake_plugin.clinical.numbing import NumbingPlan
 from intake_plugin.errors import NotFound, OutOfTurn, TimeTaken, TooLate
+from intake_plugin.journeys import holding
 from intake_plugin.journeys.blocking import blocks_between
-from intake_plugin.journeys.booking import WEEK, appointments_of, claim
+from intake_plugin.journeys.booking import WEEK, appointments_of
+from intake_plugin.journeys.holding import Taken, stretches_of
 from intake_plugin.journeys.intake import require
-from intake_plugin.journeys.office import PATIENT, Office, note, writing
-from intake_plugin.journeys.times import Session, gap_of, midnight_of, session_of, sweep_of
+from intake_plugin.journeys.office import PATIENT, Office, decided, note, writing
+from intake_plugin.journeys.times import Session, gap_of, midnight_of, session_of, sweep_of, taken_of
 from intake_plugin.records import audit
-from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState, Claim, Occupancy
+from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState, Occupancy
 from intake_plugin.scheduling.moves import Standing, followers, squeeze, window
 from intake_plugin.scheduling.series import ProblemKind, Proposal
 from intake_plugin.scheduling.slots import Slot, Sweep, offers, validate
@@ -89,6 +90,7 @@ class Move:
     """
 
     sessions: tuple[Moving, ...]
+    taken: Taken
     overlaps: bool = False
     met: tuple[Met, ...] = ()
 
@@ -151,7 +153,7 @@ def cancel(office: Office, case: Case, ordinal: int, *, staff: Staff | None = No
             return
         if not cancellable(office, appointment, staff):
             raise TooLate("This session begins too soon to be cancelled here.")
-        _release(office, [appointment.id])
+        holding.give_back(office, [appointment.id])
         appointment.state = AppointmentState.CANCELLED
         _touch(office, appointment)
         details = {"session": ordinal, "appointment": appointment.id, "sequence": appointment.sequence}
@@ -197,8 +199,11 @@ class _Course:
     def moving_ids(self) -> list[str]:
         return [self.appointment.id, *(each.id for each in self.later)]
 
-    def sweep(self, first: dt.date, last: dt.date) -> Sweep:
-        found = sweep_of(self.office, self.case, self.session, first, last, without=self.moving_ids)
+    def taken(self, first: dt.date, last: dt.date) -> Taken:
+        return taken_of(self.office, self.case, first, last, without=self.moving_ids)
+
+    def sweep(self, first: dt.date, last: dt.date, taken: Taken) -> Sweep:
+        found = sweep_of(self.office, self.case, self.session, first, last, taken=taken)
         return found if self.staff is None else replace(found, earliest=self.office.now)
 
 
@@ -253,7 +258,7 @@ def move_times(
     wanted = course.appointment.arrive_at.astimezone(office.clinic.zone).date() if first is None else first
     start = max(course.earliest, min(wanted, course.latest))
     last = max(start, min(start + WEEK - dt.timedelta(days=1), course.latest))
-    found = offers(course.sweep(start, last), first=start, last=last)
+    found = offers(course.sweep(start, last, course.taken(start, last)), first=start, last=last)
     return MoveTimes(
         appointment=course.appointment,
         slots=tuple(slot for slot in found if slot.arrive != course.appointment.arrive_at),
@@ -293,7 +298,9 @@ def _planned(course: _Course, chosen: Mapping[int, dt.datetime], *, overlap: boo
     if not start <= chosen[ordinal] < end:
         raise TimeTaken("This session cannot be at that time. Choose another one.")
     date = chosen[ordinal].astimezone(office.clinic.zone).date()
-    sweep = course.sweep(date, _reach(course, date))
+    last = _reach(course, date)
+    taken = course.taken(date, last)
+    sweep = course.sweep(date, last, taken)
     own = course.appointment.practitioner_id
     slot = validate(sweep, chosen[ordinal], practitioner_id=own) or validate(sweep, chosen[ordinal])
     overlaps = slot is None and overlap
@@ -316,6 +323,7 @@ def _planned(course: _Course, chosen: Mapping[int, dt.datetime], *, overlap: boo
             Moving(appointment=course.appointment, slot=slot, numbing=course.session.numbing(slot.treatment)),
             *(_moving(course, by_ordinal[each.ordinal], each) for each in along),
         ),
+        taken=taken,
         overlaps=overlaps,
         met=_met(course, slot) if overlaps else (),
     )
@@ -406,7 +414,8 @@ def move(
     """
     if reason is not None and (staff is None or not reason.strip()):
         raise ValueError("Only staff can put a session over another, and only with a reason.")
-    try:
+
+    def act() -> None:
         with writing(office, case) as locked:
             course = _course(office, locked, ordinal, staff)
             if course.appointment.arrive_at == chosen[ordinal]:
@@ -414,11 +423,11 @@ def move(
             plan = _planned(course, chosen, overlap=reason is not None)
             if not plan.complete or plan.arrivals != dict(chosen):
                 raise TimeTaken("Not every session can move as chosen. Look at the times once more.")
-            _carry_out(office, plan, _overlap(plan, staff, reason))
+            _carry_out(course, plan, _overlap(plan, staff, reason))
             action = "overlap" if plan.overlaps else "move"
             note(office, locked, action, _details(plan, reason), actor=_actor(staff))
-    except IntegrityError:
-        raise TimeTaken("Somebody else booked one of these times a moment ago.") from None
+
+    decided(office, act)
 
 
 def _overlap(plan: Move, staff: Staff | None, reason: str | None) -> dict[str, Any] | None:
@@ -427,15 +436,16 @@ def _overlap(plan: Move, staff: Staff | None, reason: str | None) -> dict[str, A
     return {"staff_id": staff.id, "staff_name": staff.name, "reason": reason}
 
 
-def _carry_out(office: Office, plan: Move, overlap: dict[str, Any] | None) -> None:
-    placed = [(each.appointment, each.slot) for each in plan.sessions if each.slot is not None]
-    _release(office, [appointment.id for appointment, _ in placed])
+def _carry_out(course: _Course, plan: Move, overlap: dict[str, Any] | None) -> None:
+    wanted: dict[holding.Stretch, str] = {}
     for moving in plan.sessions:
         if moving.slot is not None:
-            _place(office, moving.appointment, moving.slot, moving.numbing)
+            _place(course.office, moving.appointment, moving.slot, moving.numbing)
+            wanted |= dict.fromkeys(stretches_of(moving.slot), moving.appointment.id)
     plan.sessions[0].appointment.overlap = overlap
-    office.session.flush()
-    claim(office, placed)
+    course.office.session.flush()
+    holding.give_back(course.office, [each.appointment.id for each in plan.sessions])
+    holding.book(course.office, course.case, wanted, plan.taken)
 
 
 def _place(office: Office, appointment: Appointment, slot: Slot, numbing: NumbingPlan | None) -> None:
@@ -458,15 +468,6 @@ def _touch(office: Office, appointment: Appointment) -> None:
     """Let calendars see the change: RFC 5546 section 2.1.4 wants the next SEQUENCE."""
     appointment.sequence += 1
     appointment.modified_at = office.now
-
-
-def _release(office: Office, appointment_ids: Sequence[str]) -> None:
-    for table in (Claim, Occupancy):
-        office.session.execute(
-            sa.delete(table).where(
-                table.clinic_id == office.clinic.id, table.appointment_id.in_(appointment_ids)
-            )
-        )
 
 
 def _details(plan: Move, reason: str | None) -> dict[str, Any]:

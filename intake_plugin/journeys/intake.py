@@ -20,6 +20,7 @@ from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome
 from intake_plugin.clinical.questionnaire import first_unanswered, prune, walk
 from intake_plugin.clinical.screening import Screening
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
+from intake_plugin.journeys import holding
 from intake_plugin.journeys.office import Office, note, writing
 from intake_plugin.records.tables import Case, CaseState
 
@@ -240,6 +241,7 @@ def reopen(office: Office, case: Case) -> None:
             return
         if locked.state not in REOPENS:
             raise OutOfTurn(next_step(office, locked).name)
+        holding.release(office, locked)
         locked.state = CaseState.DRAFT
         locked.screening, locked.outcome, locked.not_before, locked.plan = None, None, None, None
         locked.answers_hash, locked.submitted_at, locked.numbing_home = None, None, False

@@ -16,6 +16,7 @@ from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome, Question
 from intake_plugin.clinical.questionnaire import walk
 from intake_plugin.clinical.screening import Screening
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
+from intake_plugin.journeys import holding
 from intake_plugin.journeys.intake import (
     Identity,
     answers_of,
@@ -255,6 +256,7 @@ def decide(office: Office, staff: Staff, reference: str, ruling: Ruling) -> None
         if case.version != ruling.version:
             raise Stale("The case has changed since this page was shown. Read it once more.")
         office.session.add(_decision(office, staff, case, ruling))
+        holding.release(office, case)
         if ruling.verdict == Verdict.DECLINE:
             case.state = CaseState.DECLINED
         else:

@@ -20,7 +20,7 @@ from intake_plugin.journeys.booking import WEEK
 from intake_plugin.journeys.office import Office, note, transaction
 from intake_plugin.journeys.review import by_reference
 from intake_plugin.journeys.suitability import blocking, lifted_of, screened_on
-from intake_plugin.journeys.times import midnight_of, serves, session_of, sweep_for, sweep_of
+from intake_plugin.journeys.times import midnight_of, serves, session_of, sweep_for, sweep_of, taken_of
 from intake_plugin.records import audit
 from intake_plugin.records.tables import TICK, Appointment, Block, Case, Occupancy
 from intake_plugin.scheduling.clocks import SECOND, Interval
@@ -115,7 +115,8 @@ def _answer(office: Office, local: dt.datetime, resource: Resource | None, case:
     if case is None:
         protocol_id, treatment = next(iter(office.clinic.treatments.items()))
         span = _shortest(treatment.protocol)
-        sweep = sweep_for(office, protocol_id=protocol_id, span=span, first=date, last=last)
+        taken = taken_of(office, None, date, last)
+        sweep = sweep_for(office, protocol_id=protocol_id, span=span, first=date, last=last, taken=taken)
     else:
         protocol_id = case.protocol_id
         sweep = sweep_of(office, case, session_of(office, case), date, last)

@@ -116,7 +116,7 @@ class Case(Base, kw_only=True):
     (rule ids that a clinician's decision set aside)."""
     plan_sealed: Mapped[bytes | None] = mapped_column("plan", init=False)
     plan: Sealed[dict[str, Any] | None] = Sealed(lambda: None)
-    """Times chosen but not yet booked: session number to arrival, ISO 8601."""
+    """Times chosen but not yet booked, see `journeys.holding.Choice`."""
     outcome: Mapped[str | None] = mapped_column(sa.String(16), default=None)
     not_before: Mapped[dt.date | None] = mapped_column(default=None)
     """The first date that the outcome and the clinician allow."""
@@ -299,7 +299,8 @@ class Claim(Base, kw_only=True):
     """The database's own proof that one tick of one resource is taken.
 
     A second claim on the same tick violates the primary key; that is the whole guarantee against
-    double booking. A claim with `expires_at` is a hold.
+    double booking. A claim with `expires_at` is a hold; `hold_id` is the case it is held for. A hold
+    that has expired counts for nothing, and goes when somebody wants its place.
     """
 
     __tablename__ = "intake_claim"
@@ -316,7 +317,6 @@ class Claim(Base, kw_only=True):
 
     __table_args__ = (
         sa.Index("ix_intake_claim_appointment", "clinic_id", "appointment_id"),
-        sa.Index("ix_intake_claim_hold", "clinic_id", "hold_id"),
         TABLE_OPTIONS,
     )
 
@@ -335,10 +335,14 @@ class Occupancy(Base, kw_only=True):
     start_at: Mapped[dt.datetime] = mapped_column(primary_key=True)
     end_at: Mapped[dt.datetime]
     appointment_id: Mapped[str | None] = mapped_column(sa.String(36), default=None)
+    hold_id: Mapped[str | None] = mapped_column(sa.String(32), default=None)
+    expires_at: Mapped[dt.datetime | None] = mapped_column(default=None)
 
     __table_args__ = (
         sa.Index("ix_intake_occupancy_start", "clinic_id", "start_at"),
         sa.Index("ix_intake_occupancy_appointment", "clinic_id", "appointment_id"),
+        sa.Index("ix_intake_occupancy_hold", "clinic_id", "hold_id"),
+        sa.Index("ix_intake_occupancy_expires", "clinic_id", "expires_at"),
         TABLE_OPTIONS,
     )
 

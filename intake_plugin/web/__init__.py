@@ -42,6 +42,7 @@ PATIENT_ROUTES: tuple[tuple[str, str, View, tuple[str, ...]], ...] = (
     ("/consent/<document>", "document", intake_pages.document, BOTH),
     ("/notes", "notes", booking_pages.notes, BOTH),
     ("/times", "times", booking_pages.times, BOTH),
+    ("/times/days", "days", booking_pages.month, READ),
     ("/series", "series", booking_pages.series, BOTH),
     ("/done", "done", booking_pages.done, READ),
     ("/calendar/appointments.ics", "series_calendar", booking_pages.series_calendar, READ),
