@@ -144,9 +144,9 @@ def load_taken(
 
     To `case` its own hold is free; `without` names appointments whose time counts as free.
     """
-    rows = office.session.execute(
-        sa.union_all(_sessions(office, start, end, without), _blocks(office, start, end))
-    )
+    sessions, blocks = _sessions(office, start, end, without), _blocks(office, start, end)
+    statement: sa.Executable = sa.union_all(sessions, blocks)
+    rows = office.session.execute(statement)
     busy: dict[str, list[tuple[int, Interval]]] = defaultdict(list)
     lapsed: dict[Stretch, str] = {}
     for resource_id, lane, begins, ends, hold_id, has_run_out in rows:
