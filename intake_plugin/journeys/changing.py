@@ -199,12 +199,12 @@ class _Course:
     def moving_ids(self) -> list[str]:
         return [self.appointment.id, *(each.id for each in self.later)]
 
-    def taken(self, first: dt.date, last: dt.date) -> Taken:
-        return taken_of(self.office, self.case, first, last, without=self.moving_ids)
-
-    def sweep(self, first: dt.date, last: dt.date, taken: Taken) -> Sweep:
+    def sweep(self, first: dt.date, last: dt.date) -> tuple[Sweep, Taken]:
+        # A day more, because a visit may run over midnight.
+        last += dt.timedelta(days=1)
+        taken = taken_of(self.office, self.case, first, last, without=self.moving_ids)
         found = sweep_of(self.office, self.case, self.session, first, last, taken=taken)
-        return found if self.staff is None else replace(found, earliest=self.office.now)
+        return found if self.staff is None else replace(found, earliest=self.office.now), taken
 
 
 def _course(office: Office, case: Case, ordinal: int, staff: Staff | None) -> _Course:
@@ -258,7 +258,8 @@ def move_times(
     wanted = course.appointment.arrive_at.astimezone(office.clinic.zone).date() if first is None else first
     start = max(course.earliest, min(wanted, course.latest))
     last = max(start, min(start + WEEK - dt.timedelta(days=1), course.latest))
-    found = offers(course.sweep(start, last, course.taken(start, last)), first=start, last=last)
+    # A window that has passed, or that the case's own date leaves empty, offers nothing.
+    found = offers(course.sweep(start, last)[0], first=start, last=min(last, course.latest))
     return MoveTimes(
         appointment=course.appointment,
         slots=tuple(slot for slot in found if slot.arrive != course.appointment.arrive_at),
@@ -298,9 +299,7 @@ def _planned(course: _Course, chosen: Mapping[int, dt.datetime], *, overlap: boo
     if not start <= chosen[ordinal] < end:
         raise TimeTaken("This session cannot be at that time. Choose another one.")
     date = chosen[ordinal].astimezone(office.clinic.zone).date()
-    last = _reach(course, date)
-    taken = course.taken(date, last)
-    sweep = course.sweep(date, last, taken)
+    sweep, taken = course.sweep(date, _reach(course, date))
     own = course.appointment.practitioner_id
     slot = validate(sweep, chosen[ordinal], practitioner_id=own) or validate(sweep, chosen[ordinal])
     overlaps = slot is None and overlap
@@ -351,11 +350,12 @@ def _met(course: _Course, slot: Slot) -> tuple[Met, ...]:
             for claimed in slot.claims
         )
     )
+    standing = sa.or_(Occupancy.hold_id.is_(None), Occupancy.expires_at > office.now)
     rows = office.session.execute(
         sa.select(Occupancy, Case.reference)
         .join_from(Occupancy, Appointment, _same(Occupancy.appointment_id, Appointment), isouter=True)
         .join(Case, _same(Appointment.case_id, Case), isouter=True)
-        .where(Occupancy.clinic_id == office.clinic.id, taken)
+        .where(Occupancy.clinic_id == office.clinic.id, taken, standing)
         .order_by(Occupancy.start_at, Occupancy.resource_id)
     ).all()
     sessions = [

@@ -376,6 +376,16 @@ def test_a_date_that_the_answers_forbid_is_not_offered_for_a_move(desk: Desk, cl
         changing.move(desk.office, case, 1, {1: early}, staff=clinician, reason="In a hurry")
 
 
+def test_where_the_cases_own_date_lies_behind_the_gap_nothing_is_offered(desk: Desk) -> None:
+    case = booked(desk)
+    case.not_before = dt.date(2026, 12, 1)
+    desk.session.commit()
+    assert changing.move_times(desk.office, case, 4).slots == ()
+    for new in (days_later(desk, case, 4, 1), dt.datetime(2026, 12, 1, 10, tzinfo=dt.UTC)):
+        with pytest.raises(TimeTaken):
+            changing.move(desk.office, case, 4, {4: new})
+
+
 def test_there_is_nothing_to_move_before_the_booking_or_beyond_the_series(desk: Desk) -> None:
     with pytest.raises(OutOfTurn):
         changing.move_times(desk.office, desk.signed(), 1)
