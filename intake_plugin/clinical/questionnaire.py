@@ -120,6 +120,24 @@ def first_unanswered(protocol: Protocol, answers: Answers, *, today: dt.date) ->
     return None
 
 
+def outdated(protocol: Protocol, before: Answers, after: Answers) -> frozenset[str]:
+    """Return the questions whose answers no longer stand once `before` has become `after`.
+
+    They are those whose subjects changed: what the question declares to depend on, the area say, and
+    every question that decides which of its options are shown.
+    """
+    return frozenset(
+        link_id
+        for link_id, question in protocol.questions.items()
+        if any(before.get(subject) != after.get(subject) for subject in _subjects(question))
+    )
+
+
+def _subjects(question: Question) -> frozenset[str]:
+    shown = {name for option in question.options for name in names(option.enable_when)}
+    return frozenset(question.depends) | shown
+
+
 def unanswered(question: Question, known: Known) -> bool:
     """Return whether a question is asked, has to be answered, and has no answer, not even "not sure"."""
     link_id = question.link_id
