@@ -153,7 +153,7 @@ def cancel(office: Office, case: Case, ordinal: int, *, staff: Staff | None = No
             return
         if not cancellable(office, appointment, staff):
             raise TooLate("This session begins too soon to be cancelled here.")
-        holding.give_back(office, [appointment.id])
+        holding.free(office, [appointment.id])
         appointment.state = AppointmentState.CANCELLED
         _touch(office, appointment)
         details = {"session": ordinal, "appointment": appointment.id, "sequence": appointment.sequence}
@@ -444,7 +444,7 @@ def _carry_out(course: _Course, plan: Move, overlap: dict[str, Any] | None) -> N
             wanted |= dict.fromkeys(stretches_of(moving.slot), moving.appointment.id)
     plan.sessions[0].appointment.overlap = overlap
     course.office.session.flush()
-    holding.give_back(course.office, [each.appointment.id for each in plan.sessions])
+    holding.free(course.office, [each.appointment.id for each in plan.sessions])
     holding.book(course.office, course.case, wanted, plan.taken)
 
 

@@ -213,7 +213,7 @@ def take(office: Office, case: Case, wanted: Mapping[Stretch, str]) -> None:
     book(office, case, wanted, Taken(busy={}, lapsed=_stored(office, Occupancy.expires_at <= office.now)))
 
 
-def give_back(office: Office, appointment_ids: Collection[str]) -> None:
+def free(office: Office, appointment_ids: Collection[str]) -> None:
     """Free the time of appointments that are cancelled or about to move."""
     for table in (_CLAIMS, _OCCUPANCIES):
         which = (table.c.clinic_id == office.clinic.id, table.c.appointment_id.in_(appointment_ids))

@@ -113,7 +113,7 @@ def _scratch(office: Office, workers: int) -> Iterator[tuple[Office, list[str]]]
     scratch = replace(office, clinic=_scratch_clinic(office.clinic))
     session = scratch.session
     try:
-        cases = [_patient(scratch) for _ in range(workers)]
+        cases = [scratch_patient(scratch) for _ in range(workers)]
         session.add_all(cases)
         session.commit()
         yield scratch, [case.id for case in cases]
@@ -132,7 +132,8 @@ def _scratch_clinic(clinic: Clinic) -> Clinic:
     return replace(clinic, id=f"race-{new_id()}", resources=alone)
 
 
-def _patient(office: Office) -> Case:
+def scratch_patient(office: Office) -> Case:
+    """Return a case that may choose times for the clinic's first treatment, of nobody in particular."""
     protocol_id, treatment = next(iter(office.clinic.treatments.items()))
     protocol = treatment.protocol
     case = Case(

@@ -22,7 +22,8 @@ MINUTE = dt.timedelta(minutes=1)
 
 def held(desk: Desk, case: Case) -> set[dt.datetime | None]:
     """Ends of the case's claims, after comparing them with the stretches that stand for them."""
-    desk.session.expire_all()
+    # What others committed meanwhile is seen by a new transaction only.
+    desk.session.rollback()
     ends = {
         table: set(desk.session.scalars(sa.select(table.expires_at).where(table.hold_id == case.id)))
         for table in (Claim, Occupancy)

@@ -25,6 +25,7 @@ POSTS = 150
 
 def booked(site: Site, first: str = FIRST, **answers: Any) -> tuple[Visitor, Page]:
     """Book four sessions as Wren, the first on a Tuesday two weeks ahead, and open the page "manage"."""
+    answers = {"email": f"wren-{len(references(site))}@example.com", **answers}
     visitor, page = site.to("slots", answers)
     page = visitor.get(f"{HOME}times?from={first[:10]}")
     page = visitor.walk(visitor.submit(page, {"arrive": first}), WREN, until=frozenset({"done"}))
@@ -292,7 +293,7 @@ def test_time_is_blocked_and_given_back(site: Site, desk: Visitor) -> None:
     assert page.reply.status == 200
     assert "Course in Leeds" in page.text
     assert references(site)[0] in page.text
-    visitor, _ = site.to("slots")
+    visitor, _ = site.to("slots", {"email": "somebody.else@example.com"})
     assert not times_of(visitor.get(f"{HOME}times?from=2026-03-16"))
     form = next(form for form in page.forms if form.action.endswith("/remove"))
     assert site.app.test_client().get(form.action).status_code == 405
