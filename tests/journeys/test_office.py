@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
@@ -15,22 +17,15 @@ from intake_plugin.journeys.office import transaction
 from intake_plugin.records.tables import Case, Verdict
 from intake_plugin.state import KEY, Staff
 from intake_plugin.testing import keys
-from tests.journeys.conftest import Desk
-
-IMPATIENT = {
-    "sqlite": "PRAGMA busy_timeout = 50",
-    "postgresql": "SET lock_timeout = 50",
-    "mysql": "SET innodb_lock_wait_timeout = 1",
-}
+from tests.journeys.conftest import SETTINGS, Desk
 
 
 def test_a_lock_that_somebody_else_holds_is_busy(make_desk: Callable[..., Desk]) -> None:
-    holder, waiter = make_desk(), make_desk()
+    holder = make_desk()
+    waiter = make_desk(settings=replace(SETTINGS, lock_timeout=dt.timedelta(milliseconds=100)))
     case = holder.begun()
     rename = sa.update(Case).where(Case.id == case.id).values(locale="de")
-    dialect = holder.session.get_bind().dialect.name
     holder.session.execute(rename)
-    waiter.session.execute(sa.text(IMPATIENT[dialect]))
     with pytest.raises(Busy), transaction(waiter.office):
         waiter.session.execute(rename)
     holder.session.rollback()
