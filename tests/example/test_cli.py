@@ -206,3 +206,10 @@ def test_why_not_says_what_is_in_the_way_or_that_nothing_is(make_site: MakeSite)
     ):
         code, output = run(app, "why-not", *wrong)
         assert (code, told in output) == (1, True), output
+
+
+def test_keys_are_rotated_until_none_is_left(make_site: MakeSite) -> None:
+    app = make_site(approve(clinic()))
+    code, output = run(app, "rotate-keys")
+    assert code == 0, output
+    assert "The older keys can be taken out of INTAKE_KEYS" in output
