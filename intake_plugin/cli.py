@@ -110,9 +110,8 @@ def rotate_keys() -> None:
                     bar.update(done)
         except IntakeError as error:
             raise click.ClickException(f"{clinic.id}: {error} Run this again.") from None
-        click.echo(
-            f"{clinic.id}: {before - upkeep.outdated(session, clinic.id)} records sealed with {newest}"
-        )
+        sealed = before - upkeep.outdated(session, clinic.id)
+        click.echo(f"{clinic.id}: {sealed} records sealed with {newest}")
     if left := upkeep.outdated(session):
         raise click.ClickException(
             f"{left} records still need an older key: they were in use, or their clinic is not mounted here. "
