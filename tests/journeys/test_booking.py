@@ -179,7 +179,7 @@ def test_confirming_twice_books_once(desk: Desk) -> None:
 
 def test_cream_at_home_needs_the_clinic_the_product_and_a_clinician(desk: Desk, clinician: Staff) -> None:
     case = desk.screened(medicines=("blood_thinner",))
-    ruling = Ruling(verdict=Verdict.CLEAR, note="", version=case.version, home_numbing=True)
+    ruling = Ruling(verdict=Verdict.CLEAR, note="Small area.", version=case.version, home_numbing=True)
     review.decide(desk.office, clinician, case.reference, ruling)
     desk.sign_all(case)
     booking.confirm(desk.office, case, desk.plan(case))
