@@ -14,11 +14,13 @@ from flask.cli import ScriptInfo
 from intake_plugin.errors import IntakeError, did_you_mean
 from intake_plugin.journeys import race as races
 from intake_plugin.journeys import upkeep
-from intake_plugin.journeys.office import Office
+from intake_plugin.journeys.office import SYSTEM, Office
+from intake_plugin.journeys.why import why_not_offered
 from intake_plugin.records import audit, keyring
 from intake_plugin.records.base import Base
 from intake_plugin.settings import Approval, Clinic, Treatment
 from intake_plugin.state import State, current_state
+from intake_plugin.web.why_words import reason_words
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -137,6 +139,41 @@ def _office(state: State, clinic: Clinic) -> Office:
         keyring=state.keyring,
         now=dt.datetime.now(dt.UTC),
     )
+
+
+@intake.command("why-not")
+@click.argument("clinic")
+@click.argument("resource")
+@click.argument("time", type=click.DateTime(["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"]))
+@click.option("--case", "reference", help="Ask about the visit and the findings of this case.")
+@_in_app
+def why_not(clinic: str, resource: str, time: dt.datetime, reference: str | None) -> None:
+    """Say why RESOURCE cannot be booked at CLINIC for a patient who arrives at TIME, its local time.
+
+    CLINIC is a mount or a clinic's id, RESOURCE a practitioner's or a room's id, or "any". Without
+    --case the visit is the shortest that the clinic's first treatment has.
+    """
+    state = current_state()
+    found = _clinic(state, clinic)
+    try:
+        answer = why_not_offered(
+            _office(state, found),
+            time,
+            actor=SYSTEM,
+            resource_id=None if resource == "any" else resource,
+            reference=reference,
+        )
+    except IntakeError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo("\n".join(reason_words(found, answer, each) for each in answer.reasons) or "It is offered.")
+
+
+def _clinic(state: State, name: str) -> Clinic:
+    for mount, clinic in state.clinics.items():
+        if name in {mount, clinic.id}:
+            return clinic
+    known = [*state.clinics, *(clinic.id for clinic in state.clinics.values())]
+    raise click.ClickException(f"There is no clinic {name!r}.{did_you_mean(name, known)}")
 
 
 def _listed(lines: list[str]) -> str:

@@ -18,7 +18,7 @@ from intake_plugin.clinical.consent import documents as documents_for
 from intake_plugin.clinical.course import plan_course
 from intake_plugin.clinical.numbing import NumbingChoice
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
-from intake_plugin.journeys.intake import answers_of, next_step, require
+from intake_plugin.journeys.intake import answers_of, next_step, require, submitted_hashes
 from intake_plugin.journeys.office import Office, note, writing
 from intake_plugin.journeys.suitability import numbing_of
 from intake_plugin.records import audit
@@ -66,27 +66,27 @@ def documents(office: Office, case: Case) -> tuple[DocumentState, ...]:
         .order_by(Signature.signed_at)
         .execution_options(populate_existing=True)
     ).all()
+    hashes = submitted_hashes(case)
+    counting = [signature for signature in given if signature.answers_hash in hashes]
     if case.state in SIGNED_FOR_GOOD:
-        return _copies(case, given)
+        return _copies(counting)
     return tuple(
-        DocumentState(rendered=rendered, signature=_latest(given, case, rendered))
+        DocumentState(rendered=rendered, signature=_latest(counting, rendered))
         for rendered in _rendered(office, case)
     )
 
 
-def _latest(given: Sequence[Signature], case: Case, rendered: RenderedConsent) -> Signature | None:
-    counting = [
+def _latest(counting: Sequence[Signature], rendered: RenderedConsent) -> Signature | None:
+    same = [
         signature
-        for signature in given
-        if signature.document_id == rendered.id
-        and signature.sha256 == rendered.sha256
-        and signature.answers_hash == case.answers_hash
+        for signature in counting
+        if signature.document_id == rendered.id and signature.sha256 == rendered.sha256
     ]
-    return counting[-1] if counting else None
+    return same[-1] if same else None
 
 
-def _copies(case: Case, given: Sequence[Signature]) -> tuple[DocumentState, ...]:
-    latest = {each.document_id: each for each in given if each.answers_hash == case.answers_hash}
+def _copies(counting: Sequence[Signature]) -> tuple[DocumentState, ...]:
+    latest = {each.document_id: each for each in counting}
     return tuple(
         DocumentState(rendered=_as_signed(signature), signature=signature) for signature in latest.values()
     )

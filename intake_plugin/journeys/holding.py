@@ -22,9 +22,12 @@ import sqlalchemy as sa
 
 from intake_plugin.journeys.office import Office, Outrun
 from intake_plugin.records.base import Base, EpochSeconds
-from intake_plugin.records.tables import TICK, Case, Claim, Occupancy
+from intake_plugin.records.tables import TICK, Block, Case, Claim, Occupancy
 from intake_plugin.scheduling.clocks import Interval, instant, seconds
 from intake_plugin.scheduling.slots import Slot
+
+EVERY_LANE = -1
+"""The lane of what takes a resource whole."""
 
 _TICK = TICK // dt.timedelta(seconds=1)
 _CLAIMS = Base.metadata.tables[Claim.__tablename__]
@@ -134,30 +137,54 @@ def apart(slots: Mapping[int, Slot]) -> dict[Stretch, int]:
     return found
 
 
-def load_taken(office: Office, case: Case, start: dt.datetime, end: dt.datetime) -> Taken:
-    """Read, with one range query, every stretch that begins in [start, end)."""
-    rows = office.session.execute(
-        sa.select(
-            Occupancy.resource_id,
-            Occupancy.lane,
-            EpochSeconds(Occupancy.start_at),
-            EpochSeconds(Occupancy.end_at),
-            Occupancy.hold_id,
-            Occupancy.expires_at <= office.now,
-        ).where(
-            Occupancy.clinic_id == office.clinic.id, Occupancy.start_at >= start, Occupancy.start_at < end
-        )
-    )
+def load_taken(
+    office: Office, case: Case | None, start: dt.datetime, end: dt.datetime, *, without: Collection[str] = ()
+) -> Taken:
+    """Read, with one range query, what begins in [start, end), and the blocks that touch it.
+
+    To `case` its own hold is free; `without` names appointments whose time counts as free.
+    """
+    sessions, blocks = _sessions(office, start, end, without), _blocks(office, start, end)
+    statement: sa.Executable = sa.union_all(sessions, blocks)
+    rows = office.session.execute(statement)
     busy: dict[str, list[tuple[int, Interval]]] = defaultdict(list)
     lapsed: dict[Stretch, str] = {}
     for resource_id, lane, begins, ends, hold_id, has_run_out in rows:
-        if hold_id == case.id:
+        if hold_id is not None and case is not None and hold_id == case.id:
             continue
         if hold_id is not None and has_run_out:
             lapsed[Stretch(resource_id, lane, begins, ends)] = hold_id
         else:
             busy[resource_id].append((lane, Interval(begins, ends)))
     return Taken(busy=busy, lapsed=lapsed)
+
+
+def _sessions(
+    office: Office, start: dt.datetime, end: dt.datetime, without: Collection[str]
+) -> sa.SelectBase:
+    found = sa.select(
+        Occupancy.resource_id,
+        Occupancy.lane,
+        EpochSeconds(Occupancy.start_at),
+        EpochSeconds(Occupancy.end_at),
+        Occupancy.hold_id,
+        Occupancy.expires_at <= office.now,
+    ).where(Occupancy.clinic_id == office.clinic.id, Occupancy.start_at >= start, Occupancy.start_at < end)
+    if without:
+        others = Occupancy.appointment_id.not_in(without)
+        found = found.where(sa.or_(Occupancy.appointment_id.is_(None), others))
+    return found
+
+
+def _blocks(office: Office, start: dt.datetime, end: dt.datetime) -> sa.SelectBase:
+    return sa.select(
+        Block.resource_id,
+        sa.literal(EVERY_LANE),
+        EpochSeconds(Block.start_at),
+        EpochSeconds(Block.end_at),
+        sa.null(),
+        sa.false(),
+    ).where(Block.clinic_id == office.clinic.id, Block.end_at > start, Block.start_at < end)
 
 
 def hold(office: Office, case: Case, wanted: Collection[Stretch], taken: Taken, until: dt.datetime) -> None:
@@ -184,6 +211,13 @@ def book(office: Office, case: Case, wanted: Mapping[Stretch, str], taken: Taken
 def take(office: Office, case: Case, wanted: Mapping[Stretch, str]) -> None:
     """Take these stretches for appointments, by id, of a case that holds nothing; see `book`."""
     book(office, case, wanted, Taken(busy={}, lapsed=_stored(office, Occupancy.expires_at <= office.now)))
+
+
+def free(office: Office, appointment_ids: Collection[str]) -> None:
+    """Free the time of appointments that are cancelled or about to move."""
+    for table in (_CLAIMS, _OCCUPANCIES):
+        which = (table.c.clinic_id == office.clinic.id, table.c.appointment_id.in_(appointment_ids))
+        office.session.connection({"mapper": Claim}).execute(sa.delete(table).where(*which))
 
 
 def release(office: Office, case: Case) -> None:

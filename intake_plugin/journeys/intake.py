@@ -7,7 +7,6 @@ asked: going back restores it. Only the submit drops such answers, and records w
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from intake_plugin.clinical.screening import Screening
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
 from intake_plugin.journeys import holding
 from intake_plugin.journeys.office import Office, note, writing
+from intake_plugin.records.sealed import current_keyring
 from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState
 
 
@@ -110,9 +110,26 @@ def _outdated_ids(case: Case) -> frozenset[str]:
 
 
 def answers_hash(case: Case) -> str:
-    """Return the SHA-256 of the answers as they stand; equal exactly when the answers are."""
+    """Return a keyed hash of the answers as they stand; equal exactly when the answers and the key are.
+
+    It is keyed because there are few answers to try: a plain hash would give them away.
+    """
+    return answers_hashes(case)[0]
+
+
+def answers_hashes(case: Case) -> tuple[str, ...]:
+    """Return what `answers_hash` gave or would have given under each key of the ring, newest first."""
     canonical = json.dumps(answering.to_json(answers_of(case)), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return current_keyring().macs("answers", canonical.encode())
+
+
+def submitted_hashes(case: Case) -> frozenset[str]:
+    """Return every hash that stands for the answers this case was submitted with; none before that.
+
+    What was signed or decided on them counts although the keys have changed in between.
+    """
+    stored = case.answers_hash
+    return frozenset() if stored is None else frozenset({stored, *answers_hashes(case)})
 
 
 def screening_of(case: Case) -> Screening | None:
@@ -239,7 +256,7 @@ def submit(office: Office, case: Case, *, shown: str) -> Screening:
     """
     with writing(office, case) as locked:
         require(office, locked, "check")
-        if shown != answers_hash(locked):
+        if shown not in answers_hashes(locked):
             raise Stale("Your answers changed in another window. Check them once more.")
         protocol, treatment = office.protocol_of(locked), office.treatment_of(locked)
         kept, dropped = prune(protocol, answers_of(locked), today=office.today)
@@ -343,13 +360,13 @@ def reopen(office: Office, case: Case) -> None:
             return
         if locked.state not in REOPENS:
             raise OutOfTurn(next_step(office, locked).name)
+        holding.release(office, locked)
         give_back(office, locked)
         note(office, locked, "reopen", {})
 
 
 def give_back(office: Office, case: Case) -> None:
     """Make a locked case a draft again; it stays on the clinic's list, its patient goes on from the check."""
-    holding.release(office, case)
     case.state = CaseState.DRAFT
     case.screening, case.outcome, case.not_before, case.plan = None, None, None, None
     case.answers_hash, case.numbing_home = None, False

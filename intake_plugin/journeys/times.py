@@ -7,19 +7,19 @@ sweep offers a time, proposes a series and validates what a patient chose.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
 
 from intake_plugin.clinical.course import CoursePlan, area_of, plan_course
 from intake_plugin.clinical.numbing import NumbingChoice, NumbingPlan
 from intake_plugin.clinical.numbing import plan as plan_numbing
-from intake_plugin.journeys.holding import Taken, load_taken
+from intake_plugin.journeys.holding import EVERY_LANE, Taken, load_taken
 from intake_plugin.journeys.intake import answers_of
 from intake_plugin.journeys.office import Office
 from intake_plugin.journeys.suitability import Unsuitable, numbing_of
 from intake_plugin.records.tables import TICK, Case
 from intake_plugin.scheduling.clocks import Interval
-from intake_plugin.scheduling.hours import open_intervals
+from intake_plugin.scheduling.hours import merge, open_intervals
 from intake_plugin.scheduling.slots import ResourceCalendar, Span, Sweep, by_lane
 from intake_plugin.settings import Closure, Hours, Resource
 
@@ -72,16 +72,20 @@ def gap_of(course: CoursePlan, date: dt.date) -> tuple[dt.date, dt.date, dt.date
     return course.gap_min.after(date), course.gap_usual.after(date), course.gap_max.after(date)
 
 
-def taken_of(office: Office, case: Case, first: dt.date, last: dt.date) -> Taken:
+def taken_of(
+    office: Office, case: Case | None, first: dt.date, last: dt.date, *, without: Collection[str] = ()
+) -> Taken:
     """Load what is taken from `first` to `last`, local dates, both included, as this case sees it.
 
-    A stretch is looked for from the day before, because it may run over midnight.
+    A stretch is looked for from the day before, because it may run over midnight. `without` names
+    the appointments that are about to move: what they take counts as free.
     """
     return load_taken(
         office,
         case,
         midnight_of(office, first - dt.timedelta(days=1)),
         midnight_of(office, last + dt.timedelta(days=1)),
+        without=without,
     )
 
 
@@ -95,28 +99,53 @@ def sweep_of(
     taken: Taken | None = None,
     since: dt.datetime | None = None,
 ) -> Sweep:
-    """Return the sweep of `first` to `last`, local dates, both included.
+    """Return the sweep of `first` to `last`, local dates, both included, for a case.
 
     `taken` is loaded where it is not given. `since` is the moment from which the clinic's notice
     counts, now if left out.
     """
+    return sweep_for(
+        office,
+        protocol_id=case.protocol_id,
+        span=session.span,
+        first=first,
+        last=last,
+        taken=taken or taken_of(office, case, first, last),
+        since=since,
+        not_before=case.not_before,
+        forbidden=Unsuitable(office, case),
+    )
+
+
+def sweep_for(
+    office: Office,
+    *,
+    protocol_id: str,
+    span: Span,
+    first: dt.date,
+    last: dt.date,
+    taken: Taken,
+    since: dt.datetime | None = None,
+    not_before: dt.date | None = None,
+    forbidden: Container[dt.date] = frozenset(),
+) -> Sweep:
+    """Return the sweep for visits of this span, whoever comes; see `sweep_of`."""
     clinic = office.clinic
-    busy = (taken or taken_of(office, case, first, last)).busy
     openings = _Openings(office, first, last)
     return Sweep(
         zone=clinic.zone,
         grid=clinic.booking.grid,
-        span=session.span,
+        span=span,
         opening=openings.of(clinic.hours, clinic.closures),
         resources=tuple(
-            _calendar(office, case, resource, busy.get(resource.id, ()), openings)
+            _calendar(office, protocol_id, resource, taken.busy.get(resource.id, ()), openings)
             for resource in clinic.resources
         ),
         needs=tuple(dict.fromkeys(resource.kind for resource in clinic.resources)),
         earliest=(since or office.now) + clinic.booking.notice,
         latest=midnight_of(office, last + dt.timedelta(days=1)),
-        not_before=case.not_before,
-        forbidden=Unsuitable(office, case),
+        not_before=not_before,
+        forbidden=forbidden,
         tick=TICK,
     )
 
@@ -140,17 +169,21 @@ class _Openings:
 
 def _calendar(
     office: Office,
-    case: Case,
+    protocol_id: str,
     resource: Resource,
     taken: Sequence[tuple[int, Interval]],
     openings: _Openings,
 ) -> ResourceCalendar:
     hours = resource.hours if resource.hours is not None else office.clinic.hours
+    # A lane that the resource does not have takes it whole: a block by hand, or a session that
+    # somebody put over others, which must not be followed by one more.
+    whole = sorted(interval for lane, interval in taken if not 0 <= lane < resource.lanes)
     return ResourceCalendar(
         id=resource.id,
         kind=resource.kind,
-        open=openings.of(hours, resource.closures) if serves(resource, case.protocol_id) else (),
-        busy=by_lane(taken),
+        open=openings.of(hours, resource.closures) if serves(resource, protocol_id) else (),
+        busy=by_lane((lane, interval) for lane, interval in taken if lane != EVERY_LANE),
+        blocked=tuple(merge(whole)),
         lanes=resource.lanes,
         before=resource.before,
         after=resource.after,

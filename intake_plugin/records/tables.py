@@ -284,6 +284,9 @@ class Appointment(Base, kw_only=True):
     room_id: Mapped[ProfileId | None] = mapped_column(default=None)
     sequence: Mapped[int] = mapped_column(default=0)
     """iCalendar's SEQUENCE: grows with every move and with a cancellation."""
+    overlap_sealed: Mapped[bytes | None] = mapped_column("overlap", init=False)
+    overlap: Sealed[dict[str, Any] | None] = Sealed(lambda: None)
+    """`staff_id`, `staff_name` and `reason` where somebody put the session over what was taken."""
     version: Mapped[int] = mapped_column(init=False)
     created_at: Mapped[dt.datetime]
     modified_at: Mapped[dt.datetime]
@@ -312,7 +315,7 @@ class Claim(Base, kw_only=True):
     clinic_id: Mapped[ClinicId]
     resource_id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     lane: Mapped[int] = mapped_column(sa.Integer, primary_key=True, autoincrement=False)
-    """Which of the sessions that the resource can hold at once, from 0."""
+    """Which of the sessions that the resource can hold at once, from 0; one beyond them is an overlap."""
     tick: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
     """Number of `TICK`s since the Unix epoch."""
     appointment_id: Mapped[str | None] = mapped_column(sa.String(36), default=None)
@@ -349,6 +352,28 @@ class Occupancy(Base, kw_only=True):
         sa.Index("ix_intake_occupancy_expires", "clinic_id", "expires_at"),
         TABLE_OPTIONS,
     )
+
+
+class Block(Base, kw_only=True):
+    """Time that a member of staff took from a resource by hand; it takes every lane.
+
+    It keeps times from being offered and claims nothing: sessions booked before stay booked.
+    """
+
+    __tablename__ = "intake_block"
+
+    clinic_id: Mapped[ClinicId]
+    id: Mapped[RowId] = mapped_column(primary_key=True, default_factory=new_id)
+    resource_id: Mapped[ProfileId]
+    start_at: Mapped[dt.datetime]
+    end_at: Mapped[dt.datetime]
+    staff_id: Mapped[ProfileId]
+    staff_name: Mapped[str] = mapped_column(sa.String(200))
+    reason_sealed: Mapped[bytes] = mapped_column("reason", init=False)
+    reason: Sealed[str] = Sealed(str)
+    created_at: Mapped[dt.datetime]
+
+    __table_args__ = (sa.Index("ix_intake_block_end", "clinic_id", "end_at"), TABLE_OPTIONS)
 
 
 class AuditEntry(Base, kw_only=True):

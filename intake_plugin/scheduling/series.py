@@ -92,19 +92,21 @@ def propose(
     gap: Gap,
     drift_days: int,
     practitioner_id: str | None = None,
+    pattern: Pattern | None = None,
     chosen: Mapping[int, dt.datetime] | None = None,
     alternatives: int = 3,
 ) -> tuple[Proposal, ...]:
     """Return the whole series, the first session included.
 
     `first` given as an arrival (aware) is a time that cannot be had any more: it still sets the
-    pattern, and carries alternatives of its own date. `practitioner_id` is the practitioner the
-    patient asked for. `chosen` holds arrivals (aware) by ordinal that the patient picked instead of
-    a proposal; they are kept, and what follows counts from them. `alternatives` is how many other
+    pattern, and carries alternatives of its own date. `pattern` is what the further sessions keep
+    instead of the first one's weekday and time. `practitioner_id` is the practitioner the patient
+    asked for. `chosen` holds arrivals (aware) by ordinal that the patient picked instead of a
+    proposal; they are kept, and what follows counts from them. `alternatives` is how many other
     times to name for each session; none spares the search where `chosen` has the time.
     """
     lead = first if isinstance(first, Slot) else Slot(first, sweep.span, sweep.zone, None, None)
-    pattern = Pattern.of(lead, practitioner_id)
+    pattern = pattern or Pattern.of(lead, practitioner_id)
     series = [_leading(sweep, pattern, lead, alternatives, lost=lead is not first)]
     for ordinal in range(2, sessions + 1):
         before = series[-1]

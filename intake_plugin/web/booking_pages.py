@@ -101,7 +101,7 @@ def times(visit: Visit) -> ResponseReturnValue:
     intake.require(visit.office, visit.own, "times")
     if request.method != "POST":
         return _times_page(visit)
-    arrive = _moment(request.form.get("arrive"))
+    arrive = posted_moment(request.form.get("arrive"))
     if arrive is None:
         mistake = Mistake("arrive", _("Select the time of your first session"))
         return _times_page(visit, mistake), MISTAKEN
@@ -115,7 +115,7 @@ def times(visit: Visit) -> ResponseReturnValue:
 
 def _times_page(visit: Visit, *mistakes: Mistake) -> str:
     office, case = visit.office, visit.own
-    found = booking.times(office, case, first=_first_date(), practitioner_id=_asked_for())
+    found = booking.times(office, case, first=first_date(), practitioner_id=_asked_for())
     days = tuple(Day(date, tuple(slots)) for date, slots in groupby(found.slots, key=lambda slot: slot.date))
     return show(
         visit,
@@ -135,7 +135,7 @@ def _times_page(visit: Visit, *mistakes: Mistake) -> str:
 def month(visit: Visit) -> ResponseReturnValue:
     """Show which days of a month have times for the first session."""
     office = visit.office
-    date = _first_date() or office.today
+    date = first_date() or office.today
     found = booking.month(office, visit.own, date=date, practitioner_id=_asked_for())
     heading = _("Days with free times in %(month)s", month=format_month(found.first))
     return show(visit, "days.html", page="days", heading=heading, back=visit.url("times"), month=found)
@@ -145,7 +145,8 @@ def _asked_for() -> str | None:
     return request.values.get("practitioner") or None
 
 
-def _first_date() -> dt.date | None:
+def first_date() -> dt.date | None:
+    """Return the date from which the page of times was asked for, if it was."""
     asked = request.values.get("from")
     if not asked:
         return None
@@ -155,7 +156,7 @@ def _first_date() -> dt.date | None:
         abort(400)
 
 
-def _moment(text: str | None) -> dt.datetime | None:
+def posted_moment(text: str | None) -> dt.datetime | None:
     """Return a posted instant in UTC, or None for anything else."""
     try:
         moment = dt.datetime.fromisoformat(text or "")
@@ -197,7 +198,7 @@ def _chosen(posted: Mapping[str, str]) -> dict[int, dt.datetime] | None:
         stem, _dash, ordinal = name.partition("-")
         if stem != "session" or not (ordinal.isdecimal() and len(ordinal) <= len("99")):
             continue
-        moment = _moment(value)
+        moment = posted_moment(value)
         if moment is None:
             return None
         chosen[int(ordinal)] = moment
