@@ -25,7 +25,7 @@ from intake_plugin.clinical.answers import Answer, to_json
 from intake_plugin.clinical.protocol import Numbing, Protocol, Section
 from intake_plugin.errors import JourneyError, NotFound, TimeTaken
 from intake_plugin.journeys import booking, holding
-from intake_plugin.journeys.intake import GIVEN
+from intake_plugin.journeys.intake import GIVEN, Identity
 from intake_plugin.journeys.office import Office
 from intake_plugin.records.base import Base, new_id
 from intake_plugin.records.references import new_reference
@@ -34,6 +34,7 @@ from intake_plugin.settings import Clinic, NumbingPolicy, Resource
 
 _PATIENCE = 600
 """Seconds after which a worker that has not answered counts as hanging."""
+_BORN = dt.date(1980, 1, 1)
 _WON = "booked"
 _TRIES = 200
 """Times of the first weeks that are tried until one is found around which the whole series is free."""
@@ -137,7 +138,12 @@ def _bare(protocol: Protocol) -> Protocol:
     """Return a protocol of which nothing is left but its course: no rules, creams or consents."""
     needed = {protocol.course_question, protocol.area_question}
     questions = tuple(
-        replace(question, enable_when=None, depends=())
+        replace(
+            question,
+            enable_when=None,
+            depends=(),
+            options=tuple(replace(option, enable_when=None) for option in question.options),
+        )
         for link_id, question in protocol.questions.items()
         if link_id in needed
     )
@@ -172,6 +178,7 @@ def _patient(office: Office) -> Case:
         protocol.area_question: protocol.areas[0].id,
     }
     case.answers = {GIVEN: to_json(answers)}
+    case.identity = Identity(name="", birth_date=_BORN, email="", telephone="").to_json()
     return case
 
 
