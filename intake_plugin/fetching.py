@@ -24,6 +24,7 @@ import ipaddress
 import socket
 import ssl
 import threading
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,6 +66,18 @@ class Fetched:
     octets: bytes | None
     etag: str | None = None
     last_modified: str | None = None
+
+
+def patience(within: dt.timedelta, subject: str) -> Callable[[], None]:
+    """Start a watch; the function returned raises ImportRefused once `within` is over."""
+    end = time.monotonic() + within.total_seconds()
+
+    def look() -> None:
+        if time.monotonic() > end:
+            words = f"It was not read after {within.total_seconds():g} seconds. Publish less of it."
+            raise ImportRefused(subject, [Problem("", words)])
+
+    return look
 
 
 class _Refused(Exception):

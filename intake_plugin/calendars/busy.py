@@ -67,7 +67,7 @@ def read_busy(
     up. Raises ImportRefused with every problem of the file, and SetupError where the extra `busy`
     is not installed.
     """
-    unfold = _engine()
+    unfold = engine()
     if len(octets) > limits.octets:
         raise ImportRefused(subject, [Problem("", too_long(limits.octets))])
     contents = read(octets, zone, since=start.date(), entries=limits.entries)
@@ -111,7 +111,8 @@ class _Unfoldable(ValueError):
     """A series that cannot be unfolded."""
 
 
-def _engine() -> Callable[[Calendar], Any]:
+def engine() -> Callable[[Calendar], Any]:
+    """Return what unfolds repetition; raises SetupError where the extra `busy` is not installed."""
     try:
         return import_module("recurring_ical_events").of  # type: ignore[no-any-return]  # it has no types
     except ImportError:

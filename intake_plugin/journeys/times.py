@@ -1,7 +1,8 @@
 """From a clinic's profile, a case and what is booked already to the sweep that offers times.
 
-One range query loads what is taken; everything else is the profile and the pure rooms. The same
-sweep offers a time, proposes a series and validates what a patient chose.
+One range query loads what is taken, one more what calendars from outside call busy; everything
+else is the profile and the pure rooms. The same sweep offers a time, proposes a series and
+validates what a patient chose.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
 from intake_plugin.clinical.course import CoursePlan, area_of, plan_course
 from intake_plugin.clinical.numbing import NumbingChoice, NumbingPlan
 from intake_plugin.clinical.numbing import plan as plan_numbing
+from intake_plugin.journeys import busy
 from intake_plugin.journeys.intake import answers_of
 from intake_plugin.journeys.office import Office
 from intake_plugin.journeys.suitability import Unsuitable, numbing_of
@@ -24,6 +26,9 @@ from intake_plugin.scheduling.clocks import Interval
 from intake_plugin.scheduling.hours import open_intervals
 from intake_plugin.scheduling.slots import ResourceCalendar, Span, Sweep, by_lane
 from intake_plugin.settings import Resource
+
+_MARGIN = dt.timedelta(days=2)
+"""A visit may run over midnight, and buffers further."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +76,17 @@ def sweep_of(office: Office, case: Case, session: Session, first: dt.date, last:
     """Load what is taken from `first` to `last` (local dates, both included) into one sweep."""
     clinic = office.clinic
     taken = _taken(office, first, last)
+    outside = busy.blocked(office, midnight_of(office, first - _MARGIN), midnight_of(office, last + _MARGIN))
     return Sweep(
         zone=clinic.zone,
         grid=clinic.booking.grid,
         span=session.span,
         opening=tuple(open_intervals(clinic.hours, clinic.zone, first, last, clinic.closures)),
         resources=tuple(
-            _calendar(office, case, resource, taken.get(resource.id, ()), first, last)
+            replace(
+                _calendar(office, case, resource, taken.get(resource.id, ()), first, last),
+                blocked=outside.get(resource.id, ()),
+            )
             for resource in clinic.resources
         ),
         needs=tuple(dict.fromkeys(resource.kind for resource in clinic.resources)),
