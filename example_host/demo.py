@@ -144,23 +144,30 @@ def patients(clinics: Sequence[Clinic], count: int, rng: random.Random, now: dt.
         stories += rng.sample(deck, len(deck))
     people = []
     for story in stories[:count]:
-        first, last = rng.choice(FIRST), rng.choice(LAST)
+        first, last, clinic = rng.choice(FIRST), rng.choice(LAST), rng.choice(clinics)
         people.append(
             Patient(
-                clinic=rng.choice(clinics),
+                clinic=clinic,
                 story=story,
                 begins=now - dt.timedelta(minutes=rng.randrange(90, HISTORY * 24 * 60)),
                 identity=intake.Identity(
                     name=f"{first} {last}",
                     birth_date=dt.date(rng.randrange(1962, 2001), rng.randrange(1, 13), rng.randrange(1, 29)),
                     email=f"{first}.{last}@example.com".lower(),
-                    telephone=f"07700 9{rng.randrange(100_000):05}",
+                    telephone=_telephone(clinic, rng),
                 ),
                 rng=rng,
                 goal=rng.choice(GOALS),
             )
         )
     return sorted(people, key=lambda patient: patient.begins)
+
+
+def _telephone(clinic: Clinic, rng: random.Random) -> str:
+    """Return a number from those set aside for fiction."""
+    if clinic.zone.key.startswith("America/"):
+        return f"+1 212 555 01{rng.randrange(100):02}"
+    return f"07700 900{rng.randrange(1000):03}"
 
 
 class Visit:
@@ -207,7 +214,7 @@ class Visit:
         self._book()
 
     def _questions(self) -> Iterator[str]:
-        office = self.office
+        office, last = self.office, self.patient.rng.randrange(2, 7)
         while (step := intake.next_step(office, self.case)).name == "questions":
             protocol, given = office.protocol_of(self.case), intake.answers_of(self.case)
             page, questions = next(
@@ -223,7 +230,8 @@ class Visit:
             }
             office = self.office
             intake.answer(office, self.case, page.key, answers)
-            if page.number == 1 and self.patient.rng.random() < 0.3:
+            last -= 1
+            if not last:
                 yield "questions"
 
     def _decide(self) -> None:
