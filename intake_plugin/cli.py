@@ -1,4 +1,5 @@
-"""`flask intake ...`: is this site ready for patients, a new key, is the audit chain whole, tidying up."""
+"""`flask intake ...`: is this site ready for patients, a new key, is the audit chain whole, tidying up,
+busy times from outside."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ import click
 import sqlalchemy as sa
 from flask.cli import ScriptInfo
 
-from intake_plugin.errors import IntakeError
+from intake_plugin.calendars.busy import engine
+from intake_plugin.errors import IntakeError, SetupError
+from intake_plugin.journeys import busy as journeys_busy
 from intake_plugin.journeys import upkeep
 from intake_plugin.journeys.office import Office
 from intake_plugin.records import audit, keyring
@@ -22,6 +25,12 @@ from intake_plugin.state import State, current_state
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_RESULTS = {
+    "read": "read, {} busy times",
+    "unchanged": "unchanged",
+    "refused": "refused, what was read before stays",
+    "elsewhere": "being read by another process",
+}
 _MIGRATE = "Run `flask db migrate` and `flask db upgrade`."
 
 
@@ -61,6 +70,7 @@ def check() -> None:
     """
     state = current_state()
     found = [line for mount, clinic in state.clinics.items() for line in _check_clinic(mount, clinic)]
+    found += [line for clinic in _clinics(state) for line in _check_busy(clinic)]
     if not state.clinics:
         found.append("No clinic is mounted. Register intake.blueprint(...) for at least one.")
     found += _check_tables(state)
@@ -91,16 +101,51 @@ def verify() -> None:
 @_in_app
 def expire() -> None:
     """Delete drafts and links that have run out; for cron, on as many hosts as you like."""
-    state, now = current_state(), dt.datetime.now(dt.UTC)
-    for clinic in {clinic.id: clinic for clinic in state.clinics.values()}.values():
-        office = Office(
-            clinic=clinic,
-            session=state.db.session(),
-            settings=state.settings,
-            keyring=state.keyring,
-            now=now,
-        )
-        click.echo(f"{clinic.id}: {upkeep.expire(office)} drafts deleted")
+    state = current_state()
+    for clinic in _clinics(state):
+        click.echo(f"{clinic.id}: {upkeep.expire(_office(state, clinic))} drafts deleted")
+
+
+@intake.command()
+@click.option("--afresh", is_flag=True, help="Read calendars that say they have not changed, too.")
+@_in_app
+def busy(*, afresh: bool) -> None:
+    """Read the calendars of every clinic's [[busy]]; for cron, on as many hosts as you like.
+
+    The exit code is 1 when one was refused: what was read from it before stays, until it is stale.
+    """
+    state = current_state()
+    refused = []
+    for clinic in _clinics(state):
+        for source in clinic.busy:
+            office = _office(state, clinic)
+            try:
+                reading = journeys_busy.refresh(office, source, afresh=afresh)
+            except IntakeError as error:
+                refused.append(f"{clinic.id}, {source.id}: {error}")
+                continue
+            click.echo(f"{clinic.id}, {source.id}: {_RESULTS[reading.result].format(reading.times)}")
+            refused += (f"{clinic.id}, {source.id}: {problem}" for problem in reading.problems)
+        removed = journeys_busy.forget_removed(_office(state, clinic))
+        if removed:
+            click.echo(f"{clinic.id}: {removed} calendars that the profile no longer names were forgotten")
+    if refused:
+        raise click.ClickException("Not every calendar could be read:\n" + _listed(refused))
+
+
+def _clinics(state: State) -> list[Clinic]:
+    """Return each clinic once, however often it is mounted."""
+    return list({clinic.id: clinic for clinic in state.clinics.values()}.values())
+
+
+def _office(state: State, clinic: Clinic) -> Office:
+    return Office(
+        clinic=clinic,
+        session=state.db.session(),
+        settings=state.settings,
+        keyring=state.keyring,
+        now=dt.datetime.now(dt.UTC),
+    )
 
 
 def _listed(lines: list[str]) -> str:
@@ -119,6 +164,14 @@ def _check_clinic(mount: str, clinic: Clinic) -> Iterator[str]:
                 f"{clinic.name}: nobody answers for {protocol_id} as it stands. When a clinician has read "
                 f"it, enter their approval with the fingerprint {treatment.fingerprint} in the profile."
             )
+
+
+def _check_busy(clinic: Clinic) -> Iterator[str]:
+    if clinic.busy:
+        try:
+            engine()
+        except SetupError as error:
+            yield f"{clinic.name}: {error}"
 
 
 def _approval(treatment: Treatment) -> str:
