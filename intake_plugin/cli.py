@@ -1,5 +1,4 @@
-"""`flask intake ...`: is this site ready for patients, a new key, is the audit chain whole, tidying up,
-busy times from outside."""
+"""`flask intake ...`: is this site ready, a new key, is the audit chain whole, and work outside of pages."""
 
 from __future__ import annotations
 
@@ -128,7 +127,7 @@ def busy(*, afresh: bool) -> None:
             refused += (f"{clinic.id}, {source.id}: {problem}" for problem in reading.problems)
         removed = journeys_busy.forget_removed(_office(state, clinic))
         if removed:
-            click.echo(f"{clinic.id}: {removed} calendars that the profile no longer names were forgotten")
+            click.echo(f"{clinic.id}: forgot {removed}, no longer in the profile")
     if refused:
         raise click.ClickException("Not every calendar could be read:\n" + _listed(refused))
 

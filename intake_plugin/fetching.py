@@ -130,6 +130,11 @@ def _addresses(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
+def place_of(source: str) -> str:
+    """Return where a source is without telling its address: its host, or its file's name."""
+    return _host(source) if "://" in source else Path(source).name
+
+
 def public(address: str) -> bool:
     """Whether an IP address is one of the open internet, and not of some network of our own."""
     ip = ipaddress.ip_address(address.partition("%")[0])

@@ -10,7 +10,7 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
-from intake_plugin.web import access_pages, booking_pages, guard, intake_pages, staff_pages
+from intake_plugin.web import access_pages, booking_pages, busy_pages, guard, intake_pages, staff_pages
 from intake_plugin.web.i18n import speaking
 from intake_plugin.web.problems import handle_problems
 from intake_plugin.web.visit import current_visit
@@ -49,6 +49,7 @@ STAFF_ROUTES: tuple[tuple[str, str, View, tuple[str, ...]], ...] = (
     ("/", "queue", staff_pages.queue, READ),
     ("/cases/<reference>", "case_page", staff_pages.case_page, READ),
     ("/cases/<reference>/decision", "decision", staff_pages.decision, WRITE),
+    ("/calendars", "calendars", busy_pages.calendars, READ),
     ("/appointments.ics", "calendar", staff_pages.calendar, READ),
 )
 
