@@ -18,7 +18,7 @@ from intake_plugin.journeys import upkeep
 from intake_plugin.journeys.office import Office
 from intake_plugin.records import audit, keyring
 from intake_plugin.records.base import Base
-from intake_plugin.settings import Approval, Clinic, Treatment
+from intake_plugin.settings import Approval, BusySource, Clinic, Treatment
 from intake_plugin.state import State, current_state
 
 P = ParamSpec("P")
@@ -117,19 +117,28 @@ def busy(*, afresh: bool) -> None:
     refused = []
     for clinic in _clinics(state):
         for source in clinic.busy:
-            office = _office(state, clinic)
-            try:
-                reading = journeys_busy.refresh(office, source, afresh=afresh)
-            except IntakeError as error:
-                refused.append(f"{clinic.id}, {source.id}: {error}")
-                continue
-            click.echo(f"{clinic.id}, {source.id}: {_RESULTS[reading.result].format(reading.times)}")
-            refused += (f"{clinic.id}, {source.id}: {problem}" for problem in reading.problems)
-        removed = journeys_busy.forget_removed(_office(state, clinic))
+            refused += _read_calendar(state, clinic, source, afresh=afresh)
+        try:
+            removed = journeys_busy.forget_removed(_office(state, clinic))
+        except IntakeError as error:
+            refused.append(f"{clinic.id}: {error}")
+            continue
         if removed:
             click.echo(f"{clinic.id}: forgot {removed}, no longer in the profile")
     if refused:
         raise click.ClickException("Not every calendar could be read:\n" + _listed(refused))
+
+
+def _read_calendar(state: State, clinic: Clinic, source: BusySource, *, afresh: bool) -> Iterator[str]:
+    """Read one calendar, say how it went, and yield what was wrong with it."""
+    name = f"{clinic.id}, {source.id}"
+    try:
+        reading = journeys_busy.refresh(_office(state, clinic), source, afresh=afresh)
+    except IntakeError as error:
+        yield f"{name}: {error}"
+        return
+    click.echo(f"{name}: {_RESULTS[reading.result].format(reading.times)}")
+    yield from (f"{name}: {problem}" for problem in reading.problems)
 
 
 def _clinics(state: State) -> list[Clinic]:
