@@ -114,7 +114,7 @@ def busy(*, afresh: bool) -> None:
     The exit code is 1 when one was refused: what was read from it before stays, until it is stale.
     """
     state = current_state()
-    refused = []
+    refused: list[str] = []
     for clinic in _clinics(state):
         for source in clinic.busy:
             refused += _read_calendar(state, clinic, source, afresh=afresh)

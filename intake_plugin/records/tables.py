@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from intake_plugin.records.base import TABLE_OPTIONS, Base, State, new_id
+from intake_plugin.records.base import TABLE_OPTIONS, Base, LongText, State, new_id
 from intake_plugin.records.sealed import Sealed
 
 TICK = dt.timedelta(minutes=5)
