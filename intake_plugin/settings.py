@@ -26,11 +26,13 @@ class Settings:
     a path given as `file:/...`, or a callable returning such a string.
     """
 
-    keys: str | None = None
+    keys: str | None = field(default=None, repr=False, metadata={"secret": True})
     draft_lifetime: dt.timedelta
     """How long an unfinished draft can be resumed, ISO 8601; WCAG 2.2.1 asks for at least 20 hours."""
     link_lifetime: dt.timedelta
     """How long a patient's own link works."""
+    lock_timeout: dt.timedelta
+    """How long a request waits for a lock in the database before it says that somebody else is booking."""
     embed: tuple[str, ...] = ()
     """Origins that may show the patient pages in a frame."""
 
@@ -84,8 +86,14 @@ class Treatment:
 
     @property
     def approved(self) -> bool:
-        """Whether somebody answers for exactly this content."""
-        return self.approval is not None and self.approval.fingerprint == self.fingerprint
+        """Whether somebody answers for exactly this content, by name and version.
+
+        The date is not looked at here, which has no clock; `flask intake check` does.
+        """
+        given = self.approval
+        if given is None or not given.by.strip():
+            return False
+        return (given.fingerprint, given.version) == (self.fingerprint, self.protocol.version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +139,10 @@ class BookingPolicy:
     """Arrival times lie on this grid, counted in local time from midnight."""
     drift: Wait
     """How far from the usual interval a proposed session may move to keep weekday and hour."""
+    hold: dt.timedelta
+    """How long chosen times are held while the patient decides, and how much longer after each press."""
+    hold_most: dt.timedelta
+    """How long the times of one choice can be held in all."""
     move_notice: dt.timedelta
     cancel_notice: dt.timedelta
 

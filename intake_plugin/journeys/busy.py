@@ -352,24 +352,47 @@ class _Row(NamedTuple):
     end_at: dt.datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """A stretch, both ends aware UTC, that a calendar from outside takes of its resource.
+
+    `known` is false where nobody knows what the calendar says then, and its policy is to block.
+    """
+
+    source: BusySource
+    start: dt.datetime
+    end: dt.datetime
+    known: bool = True
+
+
 def blocked(office: Office, start: dt.datetime, end: dt.datetime) -> dict[str, tuple[Interval, ...]]:
     """Return what calendars from outside take of each resource in [start, end), sorted, by resource id.
 
     One query, and none for a clinic without such calendars.
     """
-    if not office.clinic.busy:
-        return {}
-    stored = _stored_between(office, start, end)
     taken: dict[str, list[Interval]] = defaultdict(list)
+    for each in elsewhere(office, start, end):
+        taken[each.source.resource].append(Interval.between(each.start, each.end))
+    return {resource: tuple(merge(sorted(times))) for resource, times in taken.items()}
+
+
+def elsewhere(office: Office, start: dt.datetime, end: dt.datetime) -> tuple[Elsewhere, ...]:
+    """Return, calendar by calendar, what takes time that touches [start, end); queries as `blocked`."""
+    if not office.clinic.busy:
+        return ()
+    stored = _stored_between(office, start, end)
+    found: list[Elsewhere] = []
     for source in office.clinic.busy:
         rows = stored.get(source.id, ())
-        taken[source.resource] += (
-            Interval.between(row.start_at, row.end_at) for row in rows if row.start_at and row.end_at
+        found += (
+            Elsewhere(source=source, start=row.start_at, end=row.end_at)
+            for row in rows
+            if row.start_at and row.end_at and row.end_at > start
         )
-        known_until = _known_until(office, source, rows) or start
-        if source.stale == "block" and known_until < end:
-            taken[source.resource].append(Interval.between(max(known_until, start), end))
-    return {resource: tuple(merge(sorted(times))) for resource, times in taken.items()}
+        unknown = max(_known_until(office, source, rows) or start, start)
+        if source.stale == "block" and unknown < end:
+            found.append(Elsewhere(source=source, start=unknown, end=end, known=False))
+    return tuple(found)
 
 
 def _known_until(office: Office, source: BusySource, rows: Sequence[_Row]) -> dt.datetime | None:

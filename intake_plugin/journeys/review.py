@@ -16,6 +16,7 @@ from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome, Question
 from intake_plugin.clinical.questionnaire import walk
 from intake_plugin.clinical.screening import NUMBING, Screening
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
+from intake_plugin.journeys import holding
 from intake_plugin.journeys.intake import (
     Identity,
     answers_of,
@@ -42,7 +43,7 @@ from intake_plugin.state import Staff
 PAGE_SIZE = 25
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class QueueRow:
     """One case in the list."""
 
@@ -62,7 +63,7 @@ class QueuePage:
     """How many cases are in each state."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Answered:
     """A question as it was asked, with what was answered."""
 
@@ -71,7 +72,7 @@ class Answered:
     answer: Answer | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class WholeCase:
     """Everything the clinic holds about one case."""
 
@@ -136,7 +137,7 @@ def _first_appointments(office: Office, case_ids: Sequence[str]) -> dict[str, dt
 def whole(office: Office, staff: Staff, reference: str) -> WholeCase:
     """Return one case with everything that belongs to it, and record that it was read."""
     with transaction(office):
-        case = _by_reference(office, reference)
+        case = by_reference(office, reference)
         session, mine = office.session, (office.clinic.id, case.id)
         found = WholeCase(
             case=case,
@@ -172,7 +173,8 @@ def whole(office: Office, staff: Staff, reference: str) -> WholeCase:
     return found
 
 
-def _by_reference(office: Office, reference: str) -> Case:
+def by_reference(office: Office, reference: str) -> Case:
+    """Return the clinic's case of a reference; raises NotFound for a draft's or another clinic's."""
     case = office.session.scalars(
         sa.select(Case).where(
             Case.clinic_id == office.clinic.id,
@@ -256,7 +258,7 @@ def latest_not_before(office: Office) -> dt.date:
     return office.clinic.retention.after(office.today)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Ruling:
     """A decision as the form gives it. `version` is the case's version on the page."""
 
@@ -280,13 +282,14 @@ def decide(office: Office, staff: Staff, reference: str, ruling: Ruling) -> None
     if staff.role != "decide":
         raise NotFound("Your account can read cases but not decide them.")
     _refuse_contradiction(office, ruling)
-    with writing(office, _by_reference(office, reference)) as case:
+    with writing(office, by_reference(office, reference)) as case:
         screening = screening_of(case)
         if screening is None or ruling.verdict not in verdicts_for(case):
             raise OutOfTurn(next_step(office, case).name)
         if case.version != ruling.version:
             raise Stale("The case has changed since this page was shown. Read it once more.")
         office.session.add(_decision(office, staff, case, ruling))
+        holding.release(office, case)
         match ruling.verdict:
             case Verdict.DECLINE:
                 case.state, case.plan = CaseState.DECLINED, None
@@ -336,11 +339,11 @@ def _decision(office: Office, staff: Staff, case: Case, ruling: Ruling) -> Decis
         clinic_id=office.clinic.id,
         case_id=case.id,
         staff_id=staff.id,
-        staff_name=staff.name,
+        staff_name=staff.name.strip(),
         verdict=ruling.verdict,
         not_before=ruling.not_before,
         home_numbing=ruling.home_numbing,
-        note=ruling.note,
+        note=ruling.note.strip(),
         answers_hash=case.answers_hash or "",
         decided_at=office.now,
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -45,8 +47,8 @@ def make_site(database_url: str) -> MakeSite:
     return make
 
 
-def run(app: Flask, command: str) -> tuple[int, str]:
-    result = CliRunner().invoke(FlaskGroup(create_app=lambda: app), ["intake", command])
+def run(app: Flask, command: str, *more: str) -> tuple[int, str]:
+    result = CliRunner().invoke(FlaskGroup(create_app=lambda: app), ["intake", command, *more])
     return result.exit_code, result.output
 
 
@@ -83,6 +85,29 @@ def test_a_change_undoes_the_approval_and_is_named(make_site: MakeSite) -> None:
     assert code == 1
     assert "changed since Test clinician approved it on 2026-01-01" in output
     assert "changed: Wait botulinum: P21D instead of P14D" in output
+
+
+def with_approval(**changes: Any) -> Clinic:
+    approved = approve(clinic())
+    treatment = approved.treatments["microneedling"]
+    assert treatment.approval is not None
+    changed = dataclasses.replace(treatment, approval=dataclasses.replace(treatment.approval, **changes))
+    return dataclasses.replace(approved, treatments={"microneedling": changed})
+
+
+@pytest.mark.parametrize("changes", [{"by": " "}, {"version": "2025.1"}])
+def test_an_approval_without_a_name_or_of_another_version_is_none(
+    make_site: MakeSite, changes: dict[str, Any]
+) -> None:
+    code, output = run(make_site(with_approval(**changes)), "check")
+    assert (code, "nobody answers for microneedling" in output) == (1, True)
+
+
+def test_an_approval_cannot_be_of_tomorrow(make_site: MakeSite) -> None:
+    today = dt.datetime.now(clinic().zone).date()
+    assert run(make_site(with_approval(on=today)), "check")[0] == 0
+    code, output = run(make_site(with_approval(on=today + dt.timedelta(days=2))), "check")
+    assert (code, "still to come" in output) == (1, True)
 
 
 def test_a_site_without_a_clinic_is_told_to_mount_one(make_site: MakeSite) -> None:
@@ -162,6 +187,27 @@ def test_drafts_that_have_run_out_are_deleted_with_their_links(make_site: MakeSi
         db: SQLAlchemy = app.extensions["sqlalchemy"]
         assert db.session.scalar(sa.select(sa.func.count()).select_from(sa.table("intake_token"))) == 0
         assert db.session.scalar(sa.select(sa.func.count()).select_from(sa.table("intake_case"))) == 0
+
+
+def test_why_not_says_what_is_in_the_way_or_that_nothing_is(make_site: MakeSite) -> None:
+    app = make_site(approve(clinic()))
+    week = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=7)
+    weekday = next(date for date in (week + dt.timedelta(days=n) for n in range(7)) if date.isoweekday() == 3)
+    assert run(app, "why-not", "north", "nurse", f"{weekday} 10:00") == (0, "It is offered.\n")
+    assert run(app, "why-not", "test-clinic", "any", f"{weekday}T10:00") == (0, "It is offered.\n")
+    code, output = run(app, "why-not", "north", "room", f"{weekday} 03:07")
+    assert code == 0
+    assert output.splitlines()[0].startswith(
+        "Arrivals are offered every 15 minutes. The nearest: 03:00, 03:15."
+    )
+    assert "The opening hours of Room do not hold" in output
+    for wrong, told in (
+        (("nort", "nurse", f"{weekday} 10:00"), "There is no clinic 'nort'. Did you mean 'north'?"),
+        (("north", "nurs", f"{weekday} 10:00"), "Did you mean 'nurse'?"),
+        (("north", "nurse", f"{weekday} 10:00", "--case", "AAA-AAAA"), "has no case 'AAA-AAAA'"),
+    ):
+        code, output = run(app, "why-not", *wrong)
+        assert (code, told in output) == (1, True), output
 
 
 ENTRY = (

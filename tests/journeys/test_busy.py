@@ -20,12 +20,15 @@ from hypothesis import strategies as st
 from intake_plugin import fetching
 from intake_plugin.errors import Busy, TimeTaken
 from intake_plugin.fetching import Fetched
-from intake_plugin.journeys import booking, busy, files
+from intake_plugin.journeys import booking, busy, changing, files
+from intake_plugin.journeys.office import SYSTEM
+from intake_plugin.journeys.why import why_not_offered
 from intake_plugin.records.tables import LONGEST_BUSY, Appointment, BusyReading, BusyTime, Case, Claim
 from intake_plugin.settings import BusySource
 from intake_plugin.state import Staff
 from intake_plugin.testing import clinic
 from intake_plugin.web.calendar_words import calendar_words
+from intake_plugin.web.why_words import reason_words
 from tests.fetching.conftest import Server, answer
 from tests.journeys.conftest import CLINIC, NOW, Desk, proposed
 
@@ -198,11 +201,13 @@ def test_the_whole_series_keeps_clear_and_is_not_booked_over_an_entry_that_came_
     busy.refresh(desk.office, own)
     with pytest.raises(TimeTaken):
         booking.confirm(desk.office, case, chosen)
-    assert desk.session.scalar(sa.select(sa.func.count()).select_from(Claim)) == 0
-    again = proposed(desk.office, case)
-    assert again[1] == chosen[1]
-    assert again[2] != second
-    booking.confirm(desk.office, case, again)
+    booked = sa.select(sa.func.count()).select_from(Claim).where(Claim.appointment_id.is_not(None))
+    assert desk.session.scalar(booked) == 0
+    plan = booking.proposal(desk.office, case)
+    assert [each.proposal.ordinal for each in plan.sessions if each.problem == "taken"] == [2]
+    other = plan.sessions[1].proposal.alternatives[0].arrive
+    booking.change(desk.office, case, chosen | {2: other})
+    booking.confirm(desk.office, case, proposed(desk.office, case))
     assert busy.overlaps(desk.office) == ()
 
 
@@ -449,3 +454,39 @@ def test_while_one_host_reads_another_leaves_it_alone(
     monkeypatch.setattr(fetching, "fetch", meanwhile)
     assert busy.refresh(one.office, own).result == "read"
     assert busy.refresh(other.office, own).result == "unchanged"
+
+
+def test_the_desk_is_told_which_calendar_takes_a_time(desk: Desk, file: Path) -> None:
+    own = source(file)
+    desk = knowing(desk, own)
+
+    def reasons(hour: int) -> list[str]:
+        local = dt.datetime.combine(dt.date(2026, 3, 5), dt.time(hour))
+        answer = why_not_offered(desk.office, local, actor=SYSTEM, resource_id="nurse")
+        return [reason_words(desk.office.clinic, answer, reason) for reason in answer.reasons]
+
+    (stale,) = reasons(10)
+    assert stale.startswith("Nobody knows when Nurse is free: what was read of the calendar at nurse.ics is")
+    busy.refresh(desk.office, own)
+    (taken,) = reasons(10)
+    assert taken.startswith("Nurse is busy Thursday 5 March 2026 at 10:00 to Thursday 5 March 2026 at 11:00 ")
+    assert taken.endswith(" in the calendar at nurse.ics.")
+    assert reasons(12) == []
+
+
+def test_a_move_is_not_offered_over_a_foreign_entry_and_staff_see_it_before_they_overlap(
+    desk: Desk, file: Path, clinician: Staff
+) -> None:
+    case = desk.booked()
+    session = desk.session.scalars(sa.select(Appointment).where(Appointment.ordinal == 4)).one()
+    later = session.arrive_at + dt.timedelta(days=1)
+    own = source(file)
+    file.write_text(text((later, later + 3 * HOUR)))
+    desk = knowing(desk, own)
+    busy.refresh(desk.office, own)
+    with pytest.raises(TimeTaken):
+        changing.move(desk.office, case, 4, {4: later})
+    plan = changing.plan_move(desk.office, case, 4, {4: later}, staff=clinician, overlap=True)
+    assert [(each.resource_id, each.place, each.start) for each in plan.met] == [
+        ("nurse", "nurse.ics", later)
+    ]
