@@ -17,11 +17,14 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from intake_plugin.records.base import TABLE_OPTIONS, Base, State, new_id
+from intake_plugin.records.base import TABLE_OPTIONS, Base, LongText, State, new_id
 from intake_plugin.records.sealed import Sealed
 
 TICK = dt.timedelta(minutes=5)
 """The grain of a claim: a booked time takes one row for every tick it touches."""
+
+LONGEST_BUSY = dt.timedelta(days=1)
+"""Longer times are stored in pieces."""
 
 ClinicId = Annotated[str, mapped_column(sa.String(64), primary_key=True)]
 RowId = Annotated[str, mapped_column(sa.String(32))]
@@ -370,6 +373,52 @@ class Block(Base, kw_only=True):
     created_at: Mapped[dt.datetime]
 
     __table_args__ = (sa.Index("ix_intake_block_end", "clinic_id", "end_at"), TABLE_OPTIONS)
+
+
+class BusyReading(Base, kw_only=True):
+    """How the last reading of a calendar from outside went; one row for each `[[busy]]` of a profile.
+
+    `lease` is the reading under way, if its time is not over: of several hosts one reads.
+    """
+
+    __tablename__ = "intake_busy_source"
+
+    clinic_id: Mapped[ClinicId]
+    source_id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    fingerprint: Mapped[Sha256 | None] = mapped_column(default=None)
+    """SHA-256 of the address and zone that the stored times were read from and in."""
+    attempted_at: Mapped[dt.datetime | None] = mapped_column(default=None)
+    read_at: Mapped[dt.datetime | None] = mapped_column(default=None)
+    """When the last good reading began."""
+    read_until: Mapped[dt.datetime | None] = mapped_column(default=None)
+    """Up to when its times are stored."""
+    error: Mapped[str] = mapped_column(LongText, default="")
+    """Why the last reading was refused; empty after a good one."""
+    etag: Mapped[str | None] = mapped_column(sa.String(512), default=None)
+    last_modified: Mapped[str | None] = mapped_column(sa.String(128), default=None)
+    sha256: Mapped[Sha256 | None] = mapped_column(default=None)
+    """Of the octets that were read."""
+    lease: Mapped[RowId | None] = mapped_column(default=None)
+    leased_until: Mapped[dt.datetime | None] = mapped_column(default=None)
+
+    __table_args__ = TABLE_OPTIONS
+
+
+class BusyTime(Base, kw_only=True):
+    """A stretch in which a calendar from outside says its resource is busy.
+
+    Stretches of one calendar do not overlap, and none is longer than `LONGEST_BUSY`, so that a
+    range query by start finds all that reach into its range.
+    """
+
+    __tablename__ = "intake_busy"
+
+    clinic_id: Mapped[ClinicId]
+    source_id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    start_at: Mapped[dt.datetime] = mapped_column(primary_key=True)
+    end_at: Mapped[dt.datetime]
+
+    __table_args__ = (sa.Index("ix_intake_busy_start", "clinic_id", "start_at"), TABLE_OPTIONS)
 
 
 class AuditEntry(Base, kw_only=True):

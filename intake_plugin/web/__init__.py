@@ -13,6 +13,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from intake_plugin.web import (
     access_pages,
     booking_pages,
+    busy_pages,
     change_pages,
     desk_pages,
     guard,
@@ -66,6 +67,7 @@ STAFF_ROUTES: tuple[tuple[str, str, View, tuple[str, ...]], ...] = (
     ("/blocks", "blocks", desk_pages.blocks, BOTH),
     ("/blocks/<block_id>/remove", "unblock", desk_pages.unblock, WRITE),
     ("/why-not", "why_not", desk_pages.why_not, READ),
+    ("/calendars", "calendars", busy_pages.calendars, READ),
     ("/appointments.ics", "calendar", staff_pages.calendar, READ),
 )
 
