@@ -233,8 +233,8 @@ def problems(profile: Profile, protocols: Mapping[str, Protocol | None]) -> Foun
         protocol = protocols[entry.protocol]
         if protocol is not None:
             yield from _under(f"treatments.{entry.protocol}", _treatment(entry, protocol))
-    known = [(entry.protocol, protocols[entry.protocol]) for entry in profile.treatments]
-    files = {name: protocol.id for name, protocol in known if protocol is not None}
+    named = [(entry.protocol, protocols[entry.protocol]) for entry in profile.treatments]
+    files = {name: protocol.id for name, protocol in named if protocol is not None}
     if len(set(files.values())) < len(files):
         same = ", ".join(files)
         yield (

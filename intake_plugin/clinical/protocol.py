@@ -381,10 +381,15 @@ class QuestionText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleText:
-    """Why a rule fired and what the patient can do now."""
+    """Why a rule fired and what the patient can do now.
+
+    `unsure_next` is said instead of `next` to a patient whose answers do not decide a stop or a
+    deferral, which is then a review; the words for `unanswered` if empty.
+    """
 
     reason: str
     next: str = ""
+    unsure_next: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

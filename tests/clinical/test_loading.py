@@ -558,7 +558,8 @@ def test_a_clinic_may_be_stricter_than_the_protocol_and_never_milder(
     treatment = {"protocol": "microneedling", "numbing": {"stock": ["LMX4"]}, **changes}
     with pytest.raises(ConfigurationError) as caught:
         load_clinic({**testing.PROFILE, "treatments": [treatment]})
-    assert [problem.where for problem in caught.value.problems] == [f"profile: treatments.microneedling.{place}"]
+    where = [problem.where for problem in caught.value.problems]
+    assert where == [f"profile: treatments.microneedling.{place}"]
 
 
 def test_two_files_with_one_protocol_id_are_refused(tmp_path: Path) -> None:
