@@ -18,9 +18,11 @@ from intake_plugin.calendars import Place, Reminders, Style, Visit, Words
 WORDS = Words(
     appointment="Appointment",
     appointment_at="Appointment at {name}",
+    appointment_details="{title}, {ordinal} of {count}",
     appointment_case="Appointment {case}",
     cancelled="Cancelled: {title}",
     cancelled_note="This appointment was cancelled.",
+    withdrawn_note="You no longer need this entry. Your appointment stands.",
     prepare="Prepare for your appointment",
     after="After your appointment",
     arrive="Please arrive at {time}.",
