@@ -111,6 +111,4 @@ def _zones(recipe: Recipe, stamps: Sequence[Stamp]) -> set[str]:
     ends = [stamp.end.year for stamp in stamps]
     # Care before and after a session may stand in the year next to it.
     years = range(min(ends) - 1, max(ends) + 2)
-    return {
-        zone for zone in {stamp.zone for stamp in stamps} if any(holds(zone, year) for year in years)
-    }
+    return {zone for zone in {stamp.zone for stamp in stamps} if any(holds(zone, year) for year in years)}

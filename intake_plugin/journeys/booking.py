@@ -255,7 +255,7 @@ def confirm(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> Se
     try:
         with writing(office, case) as locked:
             if locked.state == CaseState.BOOKED:
-                return _series_of(office, locked)
+                return series_of(office, locked)
             require(office, locked, "series")
             plan = _planned(office, locked, chosen)
             if len(chosen) != plan.session.course.sessions or not plan.complete:
@@ -273,7 +273,8 @@ def confirm(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> Se
     return series
 
 
-def _series_of(office: Office, case: Case) -> Series:
+def series_of(office: Office, case: Case) -> Series:
+    """Return the booked series of a case, which has to be booked."""
     return office.session.scalars(
         sa.select(Series).where(Series.clinic_id == office.clinic.id, Series.case_id == case.id)
     ).one()
@@ -423,6 +424,7 @@ def _care(office: Office, case: Case, start: dt.datetime, end: dt.datetime) -> t
         start=start,
         end=end,
         zone=office.clinic.zone,
-        today=office.today,
+        # What applies on the day counts, so that the same rows say the same on every day before.
+        today=start.astimezone(office.clinic.zone).date(),
         locale=office.locale_of(case),
     )

@@ -10,7 +10,7 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
-from intake_plugin.web import access_pages, booking_pages, guard, intake_pages, staff_pages
+from intake_plugin.web import access_pages, booking_pages, feeds, guard, intake_pages, staff_pages
 from intake_plugin.web.i18n import speaking
 from intake_plugin.web.problems import handle_problems
 from intake_plugin.web.visit import current_visit
@@ -38,6 +38,10 @@ PATIENT_ROUTES: tuple[tuple[str, str, View, tuple[str, ...]], ...] = (
     ("/done", "done", booking_pages.done, READ),
     ("/calendar/appointments.ics", "series_calendar", booking_pages.series_calendar, READ),
     ("/calendar/appointment-<int:ordinal>.ics", "session_calendar", booking_pages.session_calendar, READ),
+    ("/calendar", "calendar", feeds.calendar, READ),
+    ("/calendar/choices", "calendar_choices", feeds.calendar_choices, WRITE),
+    ("/calendar/link", "feed_made", feeds.feed_made, WRITE),
+    ("/calendar/link/stop", "feed_stopped", feeds.feed_stopped, WRITE),
     ("/manage", "manage", access_pages.manage, READ),
     ("/save", "save", access_pages.save, BOTH),
     ("/link/<token>", "link", access_pages.link, READ),
@@ -50,6 +54,8 @@ STAFF_ROUTES: tuple[tuple[str, str, View, tuple[str, ...]], ...] = (
     ("/cases/<reference>", "case_page", staff_pages.case_page, READ),
     ("/cases/<reference>/decision", "decision", staff_pages.decision, WRITE),
     ("/appointments.ics", "calendar", staff_pages.calendar, READ),
+    ("/feeds", "feeds", feeds.clinic_feeds, BOTH),
+    ("/feeds/<feed_hash>/stop", "feed_stopped", feeds.clinic_feed_stopped, WRITE),
 )
 
 
@@ -60,6 +66,8 @@ def add_patient_routes(blueprint: Blueprint) -> None:
     blueprint.after_request(guard.protect)
     handle_problems(blueprint)
     _add(blueprint, PATIENT_ROUTES)
+    # No visit is looked up for it: a calendar program is nobody's open case.
+    blueprint.add_url_rule("/cal/<token>.ics", "feed", feeds.feed, methods=("GET",))
 
 
 def staff_blueprint(gate: Gate) -> Blueprint:
