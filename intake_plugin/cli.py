@@ -1,7 +1,8 @@
-"""`flask intake ...`: is this site ready for patients, a new key, is the audit chain whole."""
+"""`flask intake ...`: is this site ready for patients, a new key, is the audit chain whole, tidying up."""
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
@@ -11,6 +12,8 @@ import sqlalchemy as sa
 from flask.cli import ScriptInfo
 
 from intake_plugin.errors import IntakeError
+from intake_plugin.journeys import upkeep
+from intake_plugin.journeys.office import Office
 from intake_plugin.records import audit, keyring
 from intake_plugin.records.base import Base
 from intake_plugin.settings import Approval, Clinic, Treatment
@@ -82,6 +85,22 @@ def verify() -> None:
             click.echo(f"{clinic_id}: whole, up to {audit.head(state.db.session(), clinic_id)}")
     if broken:
         raise click.ClickException("The audit chain is broken:\n" + _listed(broken))
+
+
+@intake.command()
+@_in_app
+def expire() -> None:
+    """Delete drafts and links that have run out; for cron, on as many hosts as you like."""
+    state, now = current_state(), dt.datetime.now(dt.UTC)
+    for clinic in {clinic.id: clinic for clinic in state.clinics.values()}.values():
+        office = Office(
+            clinic=clinic,
+            session=state.db.session(),
+            settings=state.settings,
+            keyring=state.keyring,
+            now=now,
+        )
+        click.echo(f"{clinic.id}: {upkeep.expire(office)} drafts deleted")
 
 
 def _listed(lines: list[str]) -> str:

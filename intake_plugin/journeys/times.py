@@ -48,7 +48,7 @@ def session_of(office: Office, case: Case) -> Session:
     choice = numbing_of(office, case)
     product = choice.product
     home = product is not None and product.home and policy.home == "approved" and case.numbing_home
-    contact = None if product is None else policy.contact.get(product.id, choice.contact_min)
+    contact = None if product is None else _contact(choice, policy.contact.get(product.id))
     at_clinic = dt.timedelta() if contact is None or home else contact
     lead = timeline.arrive_before_numbing if at_clinic else timeline.arrive_without_numbing
     span = Span(
@@ -60,6 +60,13 @@ def session_of(office: Office, case: Case) -> Session:
     return Session(
         choice=choice, home=home, contact=contact, span=span, course=plan_course(protocol, answers)
     )
+
+
+def _contact(choice: NumbingChoice, usual: dt.timedelta | None) -> dt.timedelta | None:
+    """Return the clinic's usual contact, cut to what the patient's cautions leave; else the minimum."""
+    if usual is None or choice.contact_max is None:
+        return choice.contact_min
+    return min(usual, choice.contact_max)
 
 
 def gap_of(course: CoursePlan, date: dt.date) -> tuple[dt.date, dt.date, dt.date]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from intake_plugin.journeys.office import SYSTEM, Office, transaction
 from intake_plugin.records import audit
-from intake_plugin.records.tables import Case, CaseState, Token
+from intake_plugin.records.tables import Case, CaseState, Decision, Signature, Token
 
 BATCH = 200
 
@@ -18,7 +18,7 @@ BATCH = 200
 def expire(office: Office) -> int:
     """Delete drafts and tokens that have run out, and return the number of drafts.
 
-    A draft is what its patient never submitted: nothing of it is a record of treatment.
+    A draft is what nothing was ever signed or decided on: no part of it is a record of treatment.
     """
     deleted = 0
     while batch := _expire_batch(office):
@@ -30,6 +30,10 @@ def expire(office: Office) -> int:
     return deleted
 
 
+def _has(record: type[Signature | Decision]) -> sa.ColumnElement[bool]:
+    return sa.exists().where(record.clinic_id == Case.clinic_id, record.case_id == Case.id)
+
+
 def _expire_batch(office: Office) -> int:
     with transaction(office):
         drafts = office.session.scalars(
@@ -38,6 +42,7 @@ def _expire_batch(office: Office) -> int:
                 Case.clinic_id == office.clinic.id,
                 Case.state == CaseState.DRAFT,
                 Case.expires_at <= office.now,
+                *(~_has(record) for record in (Signature, Decision)),
             )
             .order_by(Case.id)
             .limit(BATCH)

@@ -410,11 +410,12 @@ class DateParts(_Typed):
         unreal = _Unread(_("%(subject)s must be a real date", subject=self.wording.subject))
         if day and not (day.isdecimal() and len(day) <= len("31")):
             return _Unread(unreal.message, ("day",))
-        date = PartialDate(year, month, int(day) if day else None)
         try:
-            message = self._out_of_range(date)
+            dt.date(year, month, int(day or 1))
         except ValueError:
             return unreal
+        date = PartialDate(year, month, int(day) if day else None)
+        message = self._out_of_range(date)
         return date if message is None else _Unread(message)
 
     def _out_of_range(self, date: PartialDate) -> str | None:

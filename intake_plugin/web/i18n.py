@@ -179,30 +179,33 @@ def months() -> tuple[str, ...]:
     return tuple(_(name) for name in MONTHS)
 
 
-def _skeleton(pattern: str, date: dt.date) -> str | None:
+def _written(date: dt.date, style: str) -> str | None:
+    """Return a date in a style of Babel's, or None where dates are written plainly."""
     found = None if language() == PLAIN else _babel_locale(language())
     if found is None:
         return None
     dates = import_module("babel.dates")
-    return str(dates.format_skeleton(pattern, dt.datetime.combine(date, dt.time()), locale=found))
+    if style in {"full", "long"}:
+        return str(dates.format_date(date, style, locale=found))
+    return str(dates.format_skeleton(style, dt.datetime.combine(date, dt.time()), locale=found))
 
 
 def format_date(date: dt.date) -> str:
     """Return a date without its weekday: 3 March 2026."""
-    return _skeleton("yMMMMd", date) or f"{date.day} {months()[date.month - 1]} {date.year}"
+    return _written(date, "long") or f"{date.day} {months()[date.month - 1]} {date.year}"
 
 
 def format_day(date: dt.date) -> str:
     """Return a date with its weekday: Tuesday 3 March 2026."""
     plain = f"{_(WEEKDAYS[date.weekday()])} {date.day} {months()[date.month - 1]} {date.year}"
-    return _skeleton("yMMMMEEEEd", date) or plain
+    return _written(date, "full") or plain
 
 
 def format_partial(date: PartialDate) -> str:
     """Return an exact date, or the month of one: March 2026."""
     if date.day is not None:
         return format_date(date.earliest)
-    return _skeleton("yMMMM", date.earliest) or f"{months()[date.month - 1]} {date.year}"
+    return _written(date.earliest, "yMMMM") or f"{months()[date.month - 1]} {date.year}"
 
 
 def format_time(moment: dt.datetime | dt.time) -> str:

@@ -150,7 +150,8 @@ def questions(visit: Visit, key: str) -> ResponseReturnValue:
     posted = request.form if request.method == "POST" else None
     form = forms.page_form(asked, _asking(visit, asked), posted)
     if posted is None or not form.validate():
-        return _question_page(visit, page, asked, form)
+        back = _before(visit, [each.key for each, _asked in steps], key)
+        return _question_page(visit, page, asked, form, back)
     intake.answer(office, case, key, form.answers)
     return redirect(_after(visit, key), 303)
 
@@ -178,7 +179,7 @@ def _asking(visit: Visit, asked: tuple[Question, ...]) -> Asking:
 
 
 def _question_page(
-    visit: Visit, page: Page, asked: tuple[Question, ...], form: AnswersForm
+    visit: Visit, page: Page, asked: tuple[Question, ...], form: AnswersForm, back: str
 ) -> ResponseReturnValue:
     protocol, texts = visit.office.protocol_of(visit.own), visit.office.texts_of(visit.own)
     sections = [section.id for section in protocol.sections]
@@ -192,7 +193,7 @@ def _question_page(
         "question.html",
         page="question",
         heading=texts.questions[asked[0].link_id].text if single else title,
-        back=_before(visit, page.key),
+        back=back,
         mistakes=form.mistakes,
         form=form,
         caption=f"{caption}: {title}" if single else caption,
@@ -207,10 +208,9 @@ def _return_to() -> str | None:
     return "check" if request.values.get("return") == "check" else None
 
 
-def _before(visit: Visit, key: str) -> str:
+def _before(visit: Visit, keys: list[str], key: str) -> str:
     if _return_to() and intake.next_step(visit.office, visit.own).name == "check":
         return visit.url("check")
-    keys = [page.key for page, _asked in _steps(visit)]
     index = keys.index(key)
     return visit.url("questions", key=keys[index - 1]) if index else visit.url("about_you")
 
@@ -303,6 +303,7 @@ def outcome(visit: Visit) -> ResponseReturnValue:
     screening = intake.screening_of(case)
     if screening is None:
         raise NotFound("This case has no outcome.")
+    reasons, others = _reasons(case, screening)
     return show(
         visit,
         "outcome.html",
@@ -312,7 +313,8 @@ def outcome(visit: Visit) -> ResponseReturnValue:
         case=case,
         screening=screening,
         decided=_decided(case, screening),
-        reasons=_reasons(case, screening),
+        reasons=reasons,
+        others=others,
         advice=screening.advice,
         left_out=[finding for finding in screening.findings if finding.excludes],
         can_reopen=case.state in intake.REOPENS,
@@ -357,14 +359,23 @@ def _going_on_heading(case: Case, screening: Screening) -> str:
     return _("You can go on to book")
 
 
-def _reasons(case: Case, screening: Screening) -> list[Finding]:
-    """Return what stands in the way, most serious first; nothing that a clinician has lifted."""
+def _reasons(case: Case, screening: Screening) -> tuple[list[Finding], list[Finding]]:
+    """Return what decides where the case stands, and what else stands in the way.
+
+    Nothing that a clinician has lifted. Only the first kind's "what next" fits the page: "choose a
+    time from this date" would be wrong beside a stop.
+    """
     lifted = lifted_of(case)
-    return [
+    standing = [
         finding
         for finding in screening.findings
         if finding.outcome is not Outcome.ADVISE and not finding.excludes and finding.rule_id not in lifted
     ]
+    if case.state == CaseState.WAITING:
+        decides = [finding for finding in standing if finding.until_healed]
+    else:
+        decides = [finding for finding in standing if finding.outcome is standing[0].outcome]
+    return decides, [finding for finding in standing if finding not in decides]
 
 
 # Consent -----------------------------------------------------------------------------------------

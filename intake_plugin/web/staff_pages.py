@@ -28,6 +28,8 @@ from intake_plugin.web.render import show
 from intake_plugin.web.visit import Visit
 
 CLEAR_FROM_DATE = "not_before"
+LATEST = 50
+"""How many entries of a case's history its page shows."""
 
 
 def state_names() -> dict[CaseState, str]:
@@ -106,19 +108,18 @@ class SourceWords:
 
 def case_page(visit: Visit, reference: str) -> ResponseReturnValue:
     """Show one case whole."""
-    return _case_page(visit, reference)
-
-
-def _case_page(visit: Visit, reference: str, form: AnswersForm | None = None) -> ResponseReturnValue:
     found = review.whole(visit.office, current_staff(), reference)
+    return _case_page(visit, found, forms.make_form(_decision_controls(visit, found)))
+
+
+def _case_page(visit: Visit, found: WholeCase, form: AnswersForm) -> ResponseReturnValue:
     protocol = visit.office.protocol_of(found.case)
-    form = form or forms.make_form(_decision_controls(visit, found))
     rows = _answer_rows(visit, found)
     html = show(
         visit,
         "staff_case.html",
         page="staff",
-        heading=_("Case %(reference)s", reference=reference),
+        heading=_("Case %(reference)s", reference=found.case.reference),
         back=visit.url("staff.queue"),
         mistakes=form.mistakes,
         whole=found,
@@ -133,6 +134,7 @@ def _case_page(visit: Visit, reference: str, form: AnswersForm | None = None) ->
         outcomes=outcome_names(),
         verdicts=_verdicts(),
         products={key: words.name for key, words in protocol.words(visit.locale).products.items()},
+        latest=found.entries[-LATEST:],
         resources={resource.id: resource.name for resource in visit.clinic.resources},
         staff=current_staff(),
     )
@@ -163,6 +165,7 @@ def _questions_behind(protocol: Protocol, screening: Screening) -> Iterator[str]
     for condition in conditions:
         for name in names(condition):
             yield from parts.get(name, (name,))
+    yield from (rule.since for rule in protocol.rules if rule.id in fired and rule.since)
 
 
 def _source_words(protocol: Protocol, source: Source) -> SourceWords:
@@ -177,7 +180,7 @@ def decision(visit: Visit, reference: str) -> ResponseReturnValue:
     found = review.whole(visit.office, current_staff(), reference)
     form = forms.make_form(_decision_controls(visit, found), request.form)
     if not (_validated(form) and request.form.get("version", "").isdecimal()):
-        return _case_page(visit, reference, form)
+        return _case_page(visit, found, form)
     review.decide(visit.office, current_staff(), reference, _ruling(form))
     return redirect(visit.url("staff.case_page", reference=reference), 303)
 

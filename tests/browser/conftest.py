@@ -10,6 +10,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -49,17 +50,30 @@ def browser(chromium: str) -> Iterator[Browser]:
         browser.close()
 
 
+@dataclass(frozen=True)
+class Site:
+    """The example clinic while it is being served."""
+
+    address: str
+    password: str
+    """Of the demonstration's staff account."""
+
+
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the example clinic, served from a database of its own."""
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The example clinic, served from a database of its own with a few cases."""
     folder = tmp_path_factory.mktemp("site")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EXAMPLE_INSTANCE", str(folder))
-        server = make_server("127.0.0.1", 0, create_app(), threaded=True)
+        app = create_app()
+    filled = app.test_cli_runner().invoke(args=["demo", "--cases", "8"])
+    assert filled.exit_code == 0, filled.output
+    server = make_server("127.0.0.1", 0, app, threaded=True)
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    password = (folder / "demo_password").read_text().strip()
+    yield Site(f"http://127.0.0.1:{server.server_port}", password)
     server.shutdown()
     thread.join()
     server.server_close()

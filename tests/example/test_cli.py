@@ -147,3 +147,16 @@ def test_an_altered_audit_entry_breaks_the_chain(make_site: MakeSite) -> None:
     code, output = run(app, "verify")
     assert code == 1
     assert "test-clinic: entry 1: was changed after it was written" in output
+
+
+def test_drafts_that_have_run_out_are_deleted_with_their_links(make_site: MakeSite) -> None:
+    app = make_site(approve(clinic()))
+    app.test_client().post("/north/book/", data={})
+    assert run(app, "expire") == (0, "test-clinic: 0 drafts deleted\n")
+    execute(app, "UPDATE intake_case SET expires_at = '2020-01-01 00:00:00'")
+    assert run(app, "expire") == (0, "test-clinic: 1 drafts deleted\n")
+    assert run(app, "verify")[0] == 0
+    with app.app_context():
+        db: SQLAlchemy = app.extensions["sqlalchemy"]
+        assert db.session.scalar(sa.select(sa.func.count()).select_from(sa.table("intake_token"))) == 0
+        assert db.session.scalar(sa.select(sa.func.count()).select_from(sa.table("intake_case"))) == 0

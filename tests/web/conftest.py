@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from flask.testing import FlaskClient
 from flask_sqlalchemy import SQLAlchemy
 from jinja2 import DictLoader
 from werkzeug.test import TestResponse
@@ -77,10 +78,13 @@ class Site:
     app: Flask
     db: SQLAlchemy
     staff: Staff | None = None
+    client: FlaskClient = field(init=False)
+    """The browser of the newest visitor."""
 
     def visitor(self) -> Visitor:
         """Return somebody with a browser of their own."""
-        return Visitor.of(self.app.test_client())
+        self.client = self.app.test_client()
+        return Visitor.of(self.client)
 
     def get(self, path: str, client: Any = None, **more: Any) -> TestResponse:
         """Ask for one page without following redirects."""

@@ -68,6 +68,9 @@ def test_every_finding_that_stands_is_named(site: Site, clinic: Clinic) -> None:
     rules = clinic.treatments["microneedling"].protocol.words("en").rules
     for rule in ("S06a", "S07", "S42", "S35"):
         assert rules[rule].reason in page.text
+    assert rules["S06a"].next in page.text
+    # What to do about a lesser finding does not fit beside a stop.
+    assert rules["S42"].next not in page.text
 
 
 def test_what_has_passed_can_be_checked_again(site: Site) -> None:

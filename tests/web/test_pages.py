@@ -115,9 +115,9 @@ def check(page: Page) -> None:
         assert not re.search(rf"\b{word}\b", page.text, re.IGNORECASE), (where, word)
 
 
-def visit_all(visitor: Visitor, answers: Mapping[str, Any]) -> list[Page]:
+def visit_all(visitor: Visitor, answers: Mapping[str, Any], *, start: str = HOME) -> list[Page]:
     """Return every page of the way, each with and without mistakes."""
-    page, pages = visitor.get(HOME), []
+    page, pages = visitor.get(start), []
     while page.name != "done":
         pages.append(page)
         empty = [(name, value) for name, value in page.form.filled({}) if name in {"shown", "from"}]

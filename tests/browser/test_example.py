@@ -1,4 +1,4 @@
-"""The patient's way in Chromium: on a phone and a desktop, with and without script."""
+"""The example clinic in Chromium: on a phone and a desktop, with and without script."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import icalendar
 import pytest
 from playwright.sync_api import BrowserContext, Page, Response
 
+from example_host.first_run import DEMO_EMAIL
 from intake_plugin.testing import Given, Reply, read_page
+from tests.browser.conftest import Site
 
 GIVEN: Given = {
     "name": "Wren Okafor",
@@ -64,9 +66,9 @@ def press(page: Page) -> Response | None:
 
 
 @pytest.fixture
-def begun(context: BrowserContext, complaints: list[str], site: str) -> Page:
+def begun(context: BrowserContext, complaints: list[str], site: Site) -> Page:
     page = context.new_page()
-    page.goto(f"{site}/")
+    page.goto(site.address)
     page.get_by_role("link", name="Book in London").click()
     return page
 
@@ -74,7 +76,7 @@ def begun(context: BrowserContext, complaints: list[str], site: str) -> Page:
 def test_a_patient_books_a_course(
     begun: Page, complaints: list[str], gallery: Path | None, script: bool, tmp_path: Path
 ) -> None:
-    page, seen = begun, []
+    page, seen = begun, list[str]()
     for number in count():
         assert number < 60, seen
         name = read(page)
@@ -118,12 +120,30 @@ def test_an_empty_page_says_what_is_missing_and_leads_there(begun: Page, complai
     assert page.evaluate(MEASURE) == SOUND
 
 
-@pytest.mark.parametrize("path", ["/", "/treatments", "/how-we-work", "/clinics", "/book", "/staff/sign-in"])
-def test_the_site_around_it_is_sound(
-    context: BrowserContext, complaints: list[str], site: str, path: str
+def test_the_clinics_desk_is_sound(
+    context: BrowserContext, complaints: list[str], site: Site, gallery: Path | None
 ) -> None:
     page = context.new_page()
-    response = page.goto(site + path)
+    page.goto(f"{site.address}/london/book/staff/")
+    page.get_by_label("E-mail address").fill(DEMO_EMAIL)
+    page.get_by_label("Password").fill(site.password)
+    page.get_by_role("button", name="Sign in").click()
+    for name in ("queue", "case"):
+        assert read(page) == "staff"
+        if gallery is not None:
+            page.screenshot(path=gallery / f"staff-{name}.png", full_page=True)
+        assert page.evaluate(MEASURE) == SOUND
+        if name == "queue":
+            page.locator("main tbody a").first.click()
+    assert complaints == []
+
+
+@pytest.mark.parametrize("path", ["/", "/treatments", "/how-we-work", "/clinics", "/book", "/staff/sign-in"])
+def test_the_site_around_it_is_sound(
+    context: BrowserContext, complaints: list[str], site: Site, path: str
+) -> None:
+    page = context.new_page()
+    response = page.goto(site.address + path)
     assert response is not None
     assert POLICY in response.headers["content-security-policy"]
     assert page.evaluate(MEASURE) == SOUND
