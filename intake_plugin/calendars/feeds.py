@@ -25,7 +25,10 @@ _ALWAYS_THERE = "Etc/UTC"
 
 
 class Stamp(NamedTuple):
-    """Of a stored appointment, what tells its events from all those written before."""
+    """Of a stored appointment, what tells its events from all those written before.
+
+    Its times are naive UTC, as databases give them.
+    """
 
     uid: str
     version: int
@@ -87,17 +90,18 @@ def _events(
     stamps: Sequence[Stamp],
     load: Callable[[Sequence[str]], Iterable[Visit]],
     cache: EventCache,
-) -> Iterator[bytes]:
-    known = cache.find([(stamp.uid, stamp.version, stamp.modified, context) for stamp in stamps])
+) -> list[bytes]:
+    known = cache.find([(uid, version, modified, context) for uid, version, modified, _, _ in stamps])
     missing = [stamp.uid for stamp, events in zip(stamps, known, strict=True) if events is None]
+    if not missing:
+        return [events.octets for events in known if events]
     fresh = {}
-    for visit in load(missing) if missing else ():
+    for visit in load(missing):
         fresh[visit.uid] = write(visit, recipe.output, recipe.style)
-        cache.keep((visit.uid, visit.version, visit.modified, context), fresh[visit.uid])
-    for stamp, events in zip(stamps, known, strict=True):
-        found = events or fresh.get(stamp.uid)
-        if found is not None:
-            yield found.octets
+        modified = visit.modified.astimezone(dt.UTC).replace(tzinfo=None)
+        cache.keep((visit.uid, visit.version, modified, context), fresh[visit.uid])
+    both = (events or fresh.get(stamp.uid) for stamp, events in zip(stamps, known, strict=True))
+    return [events.octets for events in both if events]
 
 
 def _zones(recipe: Recipe, stamps: Sequence[Stamp]) -> set[str]:

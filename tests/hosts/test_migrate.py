@@ -83,7 +83,7 @@ def test_the_site_writes_our_tables_once_and_never_drops_them(site: Flask, tmp_p
         assert differences() == []
     (written,) = revisions(folder)
     upgrade, _ = written.split("def downgrade()")
-    assert upgrade.count("op.create_table('intake_") == 10
+    assert upgrade.count("op.create_table('intake_") == 11
     assert "drop_table" not in upgrade
     assert "intake_plugin" not in written
     begin(site)
