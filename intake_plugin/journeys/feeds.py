@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from intake_plugin.calendars import feeds
 from intake_plugin.calendars.feeds import Recipe, Stamp
@@ -68,10 +69,42 @@ class FoundFeed:
     resource_id: str | None = None
 
 
-def choices_of(office: Office, case: Case) -> Choices:
-    """Return what the patient of a booked case has chosen."""
-    series = series_of(office, case)
-    return Choices(care=series.calendar_care == CareEntries.SHOWN, details=series.calendar_details)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientCalendar:
+    """What a patient can see and change of their calendar."""
+
+    choices: Choices
+    feeds: Sequence[Feed]
+    """Those that are open, oldest first."""
+    sessions: Sequence[Appointment]
+    """Those to come."""
+
+
+def calendar_of(office: Office, case: Case) -> PatientCalendar:
+    """Return the calendar of a booked case.
+
+    Raises OutOfTurn before the series is booked.
+    """
+    require(office, case, "done")
+    rows = office.session.execute(
+        sa.select(Series, Appointment)
+        .join(
+            Appointment,
+            sa.and_(Appointment.clinic_id == Series.clinic_id, Appointment.series_id == Series.id),
+        )
+        .where(Series.clinic_id == office.clinic.id, Series.case_id == case.id)
+        .order_by(Appointment.ordinal)
+    ).all()
+    series = rows[0][0]
+    return PatientCalendar(
+        choices=Choices(care=series.calendar_care == CareEntries.SHOWN, details=series.calendar_details),
+        feeds=_patient_feeds(office, case),
+        sessions=[appointment for _, appointment in rows if _to_come(office, appointment)],
+    )
+
+
+def _to_come(office: Office, appointment: Appointment) -> bool:
+    return appointment.state == AppointmentState.BOOKED and appointment.end_at > office.now
 
 
 def choose(office: Office, case: Case, choices: Choices) -> None:
@@ -89,7 +122,7 @@ def choose(office: Office, case: Case, choices: Choices) -> None:
         if (series.calendar_care, series.calendar_details) == before:
             return
         for appointment in appointments_of(office, locked):
-            if appointment.state == AppointmentState.BOOKED and appointment.end_at > office.now:
+            if _to_come(office, appointment):
                 # Google leaves an event as it is unless its SEQUENCE has risen.
                 appointment.sequence += 1
                 appointment.modified_at = office.now
@@ -112,15 +145,14 @@ def make_patient_feed(office: Office, case: Case) -> str:
     return raw
 
 
-def patient_feeds(office: Office, case: Case) -> Sequence[Feed]:
-    """Return the feeds of a case that are open, oldest first."""
+def _patient_feeds(office: Office, case: Case) -> Sequence[Feed]:
     return office.session.scalars(_living(office).where(Feed.case_id == case.id)).all()
 
 
 def stop_patient_feeds(office: Office, case: Case) -> None:
     """Stop every feed of a case."""
     with writing(office, case) as locked:
-        for feed in patient_feeds(office, locked):
+        for feed in _patient_feeds(office, locked):
             feed.revoked_at = office.now
             note(office, locked, "feed stopped", {"feed": feed.hash})
 
@@ -338,18 +370,24 @@ class OpenFeed:
         return feeds.etag(self.recipe, *self.found.state)
 
     def octets(self) -> Iterator[bytes]:
-        """Yield the feed in pieces."""
-        stamps = _stamps(self.office, self.found)
-        _let_go(self.office)
-        yield from feeds.stream(self.recipe, stamps, self._load)
+        """Return the feed in pieces, each read when it is asked for, on a session of its own.
 
-    def _load(self, uids: Sequence[str]) -> Sequence[Visit]:
-        if self.found.case_id is None:
-            visits = _clinic_visits(self.office, uids, self.link)
-        else:
-            visits = _patient_visits(self.office, self.found.case_id, uids, self.link)
-        _let_go(self.office)
-        return visits
+        The clinic's may be read after the request has ended; a patient's needs the app's keys.
+        """
+        return self._read(self.office.session.get_bind(Appointment))
+
+    def _read(self, bind: sa.Engine | sa.Connection) -> Iterator[bytes]:
+        with Session(bind) as session:
+            office = replace(self.office, session=session)
+
+            def load(uids: Sequence[str]) -> list[Visit]:
+                visits = _visits(office, self.found, uids, self.link)
+                session.rollback()
+                return visits
+
+            stamps = _stamps(office, self.found)
+            session.rollback()
+            yield from feeds.stream(self.recipe, stamps, load)
 
 
 def open_feed(office: Office, found: FoundFeed, words: Words, *, name: str, link: str) -> OpenFeed:
@@ -370,11 +408,6 @@ def open_feed(office: Office, found: FoundFeed, words: Words, *, name: str, link
     return OpenFeed(office=office, found=found, recipe=recipe, link=link)
 
 
-def _let_go(office: Office) -> None:
-    """End the transaction; what was read needs it no longer."""
-    office.session.commit()
-
-
 def _stamps(office: Office, found: FoundFeed) -> list[Stamp]:
     # Core rows with times as they are stored: of ten thousand, the mapper's part would be most of the work.
     row = Appointment.__table__.c
@@ -391,6 +424,12 @@ def _stamps(office: Office, found: FoundFeed) -> list[Stamp]:
         resources = (row.practitioner_id, row.room_id)
         statement = statement.where(sa.or_(*(each == found.resource_id for each in resources)))
     return [Stamp._make(stamp) for stamp in office.session.execute(statement).all()]
+
+
+def _visits(office: Office, found: FoundFeed, uids: Sequence[str], link: str) -> list[Visit]:
+    if found.case_id is None:
+        return _clinic_visits(office, uids, link)
+    return _patient_visits(office, found.case_id, uids, link)
 
 
 def _patient_visits(office: Office, case_id: str, uids: Sequence[str], link: str) -> list[Visit]:

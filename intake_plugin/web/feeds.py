@@ -11,18 +11,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from flask import Response, redirect, request, stream_with_context, url_for
+from flask import Response, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.http import http_date, quote_etag
 from wtforms.fields import SelectChoice
 
 from intake_plugin.calendars import CONTENT_TYPE
 from intake_plugin.calendars.links import Occasion, google_event, microsoft_event, subscribe
-from intake_plugin.journeys import booking, feeds
+from intake_plugin.journeys import feeds
 from intake_plugin.journeys.feeds import Choices, FoundFeed, OpenFeed
-from intake_plugin.journeys.intake import require
 from intake_plugin.journeys.office import Office
-from intake_plugin.records.tables import Appointment, AppointmentState
+from intake_plugin.records.tables import Appointment
 from intake_plugin.state import current_mount, current_staff, current_state
 from intake_plugin.web import forms
 from intake_plugin.web.calendar_words import calendar_words
@@ -69,10 +68,10 @@ def _answer(opened: OpenFeed) -> Response:
     if request.if_none_match.contains_weak(opened.etag):
         return Response(status=304)
     zipped = request.accept_encodings.quality("gzip") > 0
-    octets: Iterable[bytes] = ()
+    octets: Iterable[bytes] | bytes = ()
     if request.method != "HEAD":
-        pieces = opened.octets()
-        octets = stream_with_context(_zipped(pieces) if zipped else pieces)
+        pieces = _zipped(opened.octets()) if zipped else opened.octets()
+        octets = pieces if opened.found.audience == "clinic" else b"".join(pieces)
     response = Response(octets, content_type=CONTENT_TYPE)
     if zipped:
         response.headers["Content-Encoding"] = "gzip"
@@ -125,17 +124,10 @@ def calendar(visit: Visit) -> ResponseReturnValue:
 
 
 def _calendar_page(visit: Visit, form: AnswersForm | None = None) -> ResponseReturnValue:
-    require(visit.office, visit.own, "done")
+    shown = feeds.calendar_of(visit.office, visit.own)
     if form is None:
-        choices = feeds.choices_of(visit.office, visit.own)
-        shown = tuple(name for name in ("care", "details") if getattr(choices, name))
-        form = forms.make_form(_choice_controls(), given={"shown": shown})
-    appointments = booking.appointments_of(visit.office, visit.own)
-    standing = [
-        each
-        for each in appointments
-        if each.state == AppointmentState.BOOKED and each.end_at > visit.office.now
-    ]
+        ticked = tuple(name for name in ("care", "details") if getattr(shown.choices, name))
+        form = forms.make_form(_choice_controls(), given={"shown": ticked})
     html = show(
         visit,
         "calendar.html",
@@ -144,8 +136,8 @@ def _calendar_page(visit: Visit, form: AnswersForm | None = None) -> ResponseRet
         back=visit.url("done"),
         mistakes=form.mistakes,
         form=form,
-        feeds=feeds.patient_feeds(visit.office, visit.own),
-        sessions=[_event_links(visit, each) for each in standing],
+        feeds=shown.feeds,
+        sessions=[_event_links(visit, each) for each in shown.sessions],
     )
     return html, MISTAKEN if form.mistakes else 200
 
@@ -231,7 +223,9 @@ def _link_page(visit: Visit, raw: str, name: str, *, back: str, page: str = "lin
 def clinic_feeds(visit: Visit) -> ResponseReturnValue:
     """List the clinic's feeds; a post makes one and shows its address, this once."""
     posted = request.form if request.method == "POST" else None
-    form = forms.make_form(_feed_controls(visit), posted, given={"resource": WHOLE_CLINIC})
+    form = forms.make_form(
+        _feed_controls(visit), posted, given={"resource": WHOLE_CLINIC} if posted is None else None
+    )
     if posted is not None and form.validate():
         resource_id = str(form.answers["resource"]).removeprefix(_RESOURCE)
         raw = feeds.make_clinic_feed(
