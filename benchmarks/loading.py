@@ -18,7 +18,7 @@ def ratios() -> list[tuple[str, float, float]]:
 
 
 def _seconds() -> float:
-    code = f"import time; {BASE}; start = time.perf_counter(); {PLUGIN}; print(time.perf_counter() - start)"
+    code = f"import time; {BASE}; start = time.process_time(); {PLUGIN}; print(time.process_time() - start)"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return float(run.stdout)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import re
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -70,7 +69,7 @@ def _bare_view(app: Flask) -> Callable[[], str]:
     return bare
 
 
-def page_ratios(rounds: int = 40) -> dict[str, float]:
+def page_ratios(rounds: int = 60) -> dict[str, float]:
     """Return, for each kind of page on the patient's way, its time over the bare view's time."""
     with site() as app:
         client = app.test_client()
@@ -98,7 +97,8 @@ def _ratio(app: Flask, client: FlaskClient, url: str, rounds: int) -> float:
     for _ in range(rounds):
         ours.append(_seconds(lambda: client.get(url)))
         bare.append(_seconds(lambda: client.get("/bare")))
-    return statistics.median(ours) / statistics.median(bare)
+    # The best of many is what the code costs; everything above it is what else the machine did.
+    return min(ours) / min(bare)
 
 
 def _seconds(call: Callable[[], object]) -> float:

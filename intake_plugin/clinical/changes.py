@@ -10,6 +10,7 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from enum import Enum
 from typing import Any, Final, TypeVar
 
+from intake_plugin.clinical.conditions import atoms
 from intake_plugin.clinical.protocol import (
     All,
     AnyOf,
@@ -30,7 +31,6 @@ from intake_plugin.clinical.protocol import (
     Wait,
     Within,
 )
-from intake_plugin.clinical.reach import atoms
 from intake_plugin.clinical.screening import GENERAL_TEXTS
 
 T = TypeVar("T")

@@ -55,6 +55,18 @@ def names(condition: Condition | None) -> Iterator[str]:
             return
 
 
+def atoms(condition: Condition | None) -> Iterator[Compare | Within]:
+    """Yield every comparison in `condition`."""
+    match condition:
+        case Compare() | Within():
+            yield condition
+        case All(all=parts) | AnyOf(any=parts):
+            for part in parts:
+                yield from atoms(part)
+        case None:
+            return
+
+
 def fits(question: Question, answer: Answer | None) -> bool:
     """Return whether `answer` answers `question`; one of the wrong form is no answer at all."""
     match question.type, answer:

@@ -15,7 +15,7 @@ from itertools import chain, pairwise
 from typing import Final
 
 from intake_plugin.clinical.care import starts
-from intake_plugin.clinical.conditions import Known
+from intake_plugin.clinical.conditions import Known, atoms
 from intake_plugin.clinical.consent import CONSENT_FACTS, placeholders
 from intake_plugin.clinical.course import length
 from intake_plugin.clinical.protocol import (
@@ -41,7 +41,7 @@ from intake_plugin.clinical.protocol import (
     Within,
 )
 from intake_plugin.clinical.questionnaire import pages
-from intake_plugin.clinical.reach import atoms, worlds
+from intake_plugin.clinical.reach import worlds
 from intake_plugin.clinical.screening import GENERAL_TEXTS, NUMBING
 from intake_plugin.errors import Problem, did_you_mean
 

@@ -478,6 +478,10 @@ class Protocol:
     consent: tuple[ConsentDocument, ...]
     texts: Mapping[str, Texts] = field(default_factory=dict)
 
+    def __hash__(self) -> int:
+        # Equal protocols have both in common; what is worked out of one is remembered by it.
+        return hash((self.id, self.version))
+
     @cached_property
     def questions(self) -> Mapping[str, Question]:
         """Every question by link id, in the order asked."""

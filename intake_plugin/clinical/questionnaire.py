@@ -9,10 +9,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from intake_plugin.clinical.answers import UNSURE, Answer, Answers
 from intake_plugin.clinical.conditions import Known, names
 from intake_plugin.clinical.protocol import BIRTH_DATE, Option, Protocol, Question, Section
+
+_PROTOCOLS: Final = 256
+"""How many protocols, each as one clinic has it, keep their pages worked out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,7 @@ class Page:
     questions: tuple[Question, ...]
 
 
+@lru_cache(maxsize=_PROTOCOLS)
 def pages(protocol: Protocol) -> tuple[Page, ...]:
     """Return every page of the protocol, in order, whatever has been answered."""
     return tuple(page for section in protocol.sections for page in _section_pages(protocol, section))

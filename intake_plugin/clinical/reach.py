@@ -14,11 +14,9 @@ from itertools import combinations, product
 from typing import Final
 
 from intake_plugin.clinical.answers import Answer, PartialDate
-from intake_plugin.clinical.conditions import Known
+from intake_plugin.clinical.conditions import Known, atoms
 from intake_plugin.clinical.protocol import (
     BIRTH_DATE,
-    All,
-    AnyOf,
     Compare,
     Condition,
     Derived,
@@ -30,18 +28,6 @@ from intake_plugin.clinical.protocol import (
 _DAY: Final = dt.date(2001, 6, 15)
 """Any day well inside a month: a wait counted back from it and forward again ends on it."""
 _MOST: Final = 20_000
-
-
-def atoms(condition: Condition | None) -> Iterator[Compare | Within]:
-    """Yield every comparison in `condition`."""
-    match condition:
-        case Compare() | Within():
-            yield condition
-        case All(all=parts) | AnyOf(any=parts):
-            for part in parts:
-                yield from atoms(part)
-        case None:
-            return
 
 
 def worlds(protocol: Protocol, conditions: Sequence[Condition | None]) -> Iterator[Known] | None:

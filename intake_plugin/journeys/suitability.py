@@ -7,10 +7,12 @@ would newly appear on a session's date is not lifted by it.
 from __future__ import annotations
 
 import datetime as dt
+from bisect import bisect_right
 
 from intake_plugin.clinical.numbing import NumbingChoice
 from intake_plugin.clinical.protocol import Outcome
 from intake_plugin.clinical.screening import Screening, screen_safely
+from intake_plugin.clinical.turning import turning_dates
 from intake_plugin.journeys.intake import answers_of
 from intake_plugin.journeys.office import Office
 from intake_plugin.records.tables import Case
@@ -28,33 +30,44 @@ def lifted_of(case: Case) -> frozenset[str]:
     return frozenset((case.screening or {}).get("lifted", ()))
 
 
+def answered_on(office: Office, case: Case) -> dt.date:
+    """Return the clinic's date of the submit, or today before it."""
+    return (case.submitted_at or office.now).astimezone(office.clinic.zone).date()
+
+
 def screened_on(office: Office, case: Case, date: dt.date) -> Screening:
     """Screen the submitted answers as they will count on `date`."""
-    submitted = case.submitted_at or office.now
     return screen_safely(
         office.protocol_of(case),
         answers_of(case),
         today=date,
-        answered_on=submitted.astimezone(office.clinic.zone).date(),
+        answered_on=answered_on(office, case),
         stock=office.treatment_of(case).numbing.stock,
         locale=office.locale_of(case),
     )
 
 
 class Unsuitable:
-    """The dates on which a case may not have a session; asked a date, it screens for that date."""
+    """The dates on which a case may not have a session; asked a date, it screens for that date.
+
+    Between two turning dates the findings are the same, so one screening answers for all of them.
+    """
 
     def __init__(self, office: Office, case: Case) -> None:
         self._office, self._case = office, case
         self._lifted = lifted_of(case)
-        self._known: dict[dt.date, bool] = {}
+        self._turns = turning_dates(
+            office.protocol_of(case), answers_of(case), answered_on=answered_on(office, case)
+        )
+        self._known: dict[int, bool] = {}
 
     def __contains__(self, date: object) -> bool:
         if not isinstance(date, dt.date):
             return False
-        if date not in self._known:
-            self._known[date] = not blocking(screened_on(self._office, self._case, date)) <= self._lifted
-        return self._known[date]
+        stretch = bisect_right(self._turns, date)
+        if stretch not in self._known:
+            self._known[stretch] = not blocking(screened_on(self._office, self._case, date)) <= self._lifted
+        return self._known[stretch]
 
 
 def numbing_of(office: Office, case: Case) -> NumbingChoice:

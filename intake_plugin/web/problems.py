@@ -129,6 +129,13 @@ def _describe_http(visit: Visit, error: HTTPException) -> Problem:
     match error:
         case PageNotFound():
             return _not_found(visit)
+        case Forbidden() if request.blueprint != visit.mount:
+            return Problem(
+                403,
+                _("This page is for the clinic’s staff"),
+                _("Sign in on the clinic’s site with an account that may open it."),
+                *onward,
+            )
         case Forbidden():
             return Problem(
                 403,

@@ -63,6 +63,14 @@ def test_the_queue_is_newest_first_and_can_be_narrowed(
     assert desk.get(f"{DESK}?page=x").reply.status == 200
 
 
+def test_nobody_else_sees_more_than_that_it_is_not_for_them(site: Site) -> None:
+    site.to("outcome")
+    page = site.visitor().get(DESK)
+    assert page.reply.status == 403
+    assert page.heading == "This page is for the clinic’s staff"
+    assert "Wren" not in page.text
+
+
 def test_a_draft_is_the_patients_own(site: Site, desk: Visitor) -> None:
     site.to("check")
     assert cases(desk.get(DESK)) == []
