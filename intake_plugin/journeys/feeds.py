@@ -14,7 +14,7 @@ Rules of reading, in words:
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -293,7 +293,8 @@ def _clinics() -> sa.Select[Any]:
     )
 
 
-_FINDING = {"patient": _patients(), "clinic": _clinics()}
+FINDING: Mapping[Audience, sa.Select[Any]] = {"patient": _patients(), "clinic": _clinics()}
+"""The query that finds a feed of each audience, made once."""
 
 
 def find(office: Office, raw: str) -> FoundFeed | None:
@@ -303,7 +304,7 @@ def find(office: Office, raw: str) -> FoundFeed | None:
         return None
     since = office.now - office.clinic.calendar.keep_cancelled
     values = {"clinic": office.clinic.id, "hash": tokens.hash_of(raw), "since": since}
-    row = office.session.execute(_FINDING[audience], values).one_or_none()
+    row = office.session.execute(FINDING[audience], values).one_or_none()
     if row is None:
         return None
     read = _patient_feed if audience == "patient" else _clinic_feed

@@ -310,7 +310,7 @@ class Appointment(Base, kw_only=True):
             "practitioner_id",
             "room_id",
         ),
-        sa.Index("ix_intake_appointment_case", "clinic_id", "case_id"),
+        sa.Index("ix_intake_appointment_case", "clinic_id", "case_id", "end_at"),
         sa.Index("ix_intake_appointment_series", "clinic_id", "series_id"),
         TABLE_OPTIONS,
     )
