@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import os
 import re
 import tempfile
 import time
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import sqlalchemy as sa
 from flask import Flask, template_rendered
@@ -43,7 +45,7 @@ GIVEN: Given = {
 @contextmanager
 def site() -> Iterator[Flask]:
     """Serve the example clinic from an empty database of its own."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, EXAMPLE_INSTANCE=folder):
         app = create_app(
             {
                 "SECRET_KEY": "benchmark",

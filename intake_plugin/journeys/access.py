@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 
-import sqlalchemy as sa
-
 from intake_plugin.errors import NotFound
 from intake_plugin.journeys.intake import identity_of
 from intake_plugin.journeys.office import Office, note, transaction, writing
@@ -133,10 +131,8 @@ def _linked(office: Office, raw: str) -> tuple[Token, Case]:
 
 
 def _living(office: Office, token: Token) -> Case | None:
-    case = office.session.scalars(
-        sa.select(Case).where(Case.clinic_id == office.clinic.id, Case.id == token.case_id)
-    ).one_or_none()
-    if case is None or case.protocol_id not in office.clinic.treatments:
+    case = token.case
+    if case.protocol_id not in office.clinic.treatments:
         return None
     run_out = case.expires_at is not None and case.expires_at <= office.now
     return None if case.state == CaseState.DRAFT and run_out else case

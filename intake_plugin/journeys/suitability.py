@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from bisect import bisect_right
 
-from intake_plugin.clinical.numbing import NumbingChoice
+from intake_plugin.clinical.numbing import NumbingChoice, choose
 from intake_plugin.clinical.protocol import Outcome
 from intake_plugin.clinical.screening import Screening, screen_safely
 from intake_plugin.clinical.turning import turning_dates
@@ -72,4 +72,10 @@ class Unsuitable:
 
 def numbing_of(office: Office, case: Case) -> NumbingChoice:
     """Return the numbing product this case gets as the answers count today."""
-    return screened_on(office, case, office.today).numbing
+    return choose(
+        office.protocol_of(case),
+        answers_of(case),
+        today=office.today,
+        answered_on=answered_on(office, case),
+        stock=office.treatment_of(case).numbing.stock,
+    )

@@ -11,7 +11,7 @@ import hashlib
 import secrets
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload
 
 from intake_plugin.records.tables import Token, TokenPurpose
 
@@ -53,9 +53,14 @@ def issue(
 
 
 def find(session: Session, clinic_id: str, raw: str, purpose: TokenPurpose, now: dt.datetime) -> Token | None:
-    """Return the token, or None if it is unknown, of another purpose, revoked or past its time."""
+    """Return the token, or None if it is unknown, of another purpose, revoked or past its time.
+
+    Its case comes along in the same query.
+    """
     return session.scalars(
-        sa.select(Token).where(
+        sa.select(Token)
+        .options(joinedload(Token.case, innerjoin=True))
+        .where(
             Token.clinic_id == clinic_id,
             Token.hash == hash_of(raw),
             Token.purpose == purpose,

@@ -22,7 +22,7 @@ from wtforms.validators import Email, StopValidation, ValidationError
 from wtforms.widgets import CheckboxInput, TextArea, TextInput
 
 from intake_plugin.clinical.answers import UNSURE, Answer, Answers, PartialDate
-from intake_plugin.clinical.protocol import Option, Question, QuestionText
+from intake_plugin.clinical.protocol import BIRTH_DATE, Option, Question, QuestionText
 from intake_plugin.web.i18n import MONTHS, _, format_date, format_partial, months
 
 UNSURE_VALUE = "unsure"
@@ -644,18 +644,29 @@ def birth_date_control(today: dt.date, *, label: str | None = None) -> Any:
     return DateParts(wording, limits=DateLimits(today=today, first=first), autocomplete="bday")
 
 
+def about_you_names() -> dict[str, str]:
+    """Return what each control of the page "About you" is called."""
+    return {
+        "name": _("Full name"),
+        BIRTH_DATE: _("Date of birth"),
+        "email": _("E-mail address"),
+        "telephone": _("Telephone number"),
+    }
+
+
 def about_you_controls(today: dt.date) -> dict[str, Any]:
     """Return the controls of the page "About you"."""
-    name = Wording(label=_("Full name"), subject=_("Full name"), missing=_("Enter your full name"))
+    names = about_you_names()
+    name = Wording(label=names["name"], subject=names["name"], missing=_("Enter your full name"))
     email = Wording(
-        label=_("E-mail address"),
-        subject=_("E-mail address"),
+        label=names["email"],
+        subject=names["email"],
         missing=_("Enter your e-mail address"),
         hint=_("The clinic uses it to reach you about this treatment only."),
     )
     telephone = Wording(
-        label=_("Telephone number"),
-        subject=_("Telephone number"),
+        label=names["telephone"],
+        subject=names["telephone"],
         missing=_("Enter your telephone number"),
         hint=_("For a number outside the clinic’s country, include the country code."),
     )

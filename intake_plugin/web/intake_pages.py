@@ -263,26 +263,27 @@ def check(visit: Visit) -> ResponseReturnValue:
         page="check",
         heading=_("Check your answers"),
         back=visit.url("questions", key=steps[-1][0].key) if steps else visit.url("about_you"),
-        groups=(_about_group(visit), *_answer_groups(visit)),
+        groups=(_about_group(visit), *_answer_groups(visit, steps)),
         shown=intake.answers_hash(case),
     )
 
 
 def _about_group(visit: Visit) -> AnswerGroup:
-    form = forms.make_form(forms.about_you_controls(visit.office.today), None, _known(visit.own))
     change = visit.url("about_you", **{"return": "check"})
+    names = forms.about_you_names()
     lines = []
-    for control in form.fields:
-        born = control.answer if isinstance(control.answer, PartialDate) else None
-        value = format_partial(born) if born is not None else str(control.answer)
-        lines.append(AnswerLine(control.wording.label, (value,), change))
+    for key, answer in _known(visit.own).items():
+        value = format_partial(answer) if isinstance(answer, PartialDate) else str(answer)
+        lines.append(AnswerLine(names[key], (value,), change))
     return AnswerGroup(_("About you"), tuple(lines))
 
 
-def _answer_groups(visit: Visit) -> tuple[AnswerGroup, ...]:
+def _answer_groups(
+    visit: Visit, steps: tuple[tuple[Page, tuple[Question, ...]], ...]
+) -> tuple[AnswerGroup, ...]:
     texts, answers = visit.office.texts_of(visit.own), intake.answers_of(visit.own)
     lines: dict[str, list[AnswerLine]] = {}
-    for page, asked in _steps(visit):
+    for page, asked in steps:
         change = visit.url("questions", key=page.key, **{"return": "check"})
         for question in asked:
             words = texts.questions[question.link_id]
