@@ -223,74 +223,67 @@ def _note_staff(office: Office, staff: Staff, feed: Feed, action: str) -> None:
     )
 
 
-_CLINIC: sa.BindParameter[str] = sa.bindparam("clinic")
-_HASH: sa.BindParameter[str] = sa.bindparam("hash")
+# Tables and not entities: these queries answer nearly every request, and the mapper has no part in them.
+_FEED, _CASE, _SERIES, _ROW = Feed.__table__, Case.__table__, Series.__table__, Appointment.__table__
+_CLINIC = sa.bindparam("clinic", type_=sa.String())
+_HASH = sa.bindparam("hash", type_=sa.String())
 _SINCE = sa.bindparam("since", type_=UTCDateTime())
 
 
-def _sums() -> tuple[sa.ColumnElement[Any], ...]:
-    # Two changes may bear the same time, and the later one may be committed first: the sum of the
-    # versions grows with each all the same.
+def _own(column: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
+    feed = _FEED.c
+    return sa.select(column).where(feed.clinic_id == _CLINIC, feed.hash == _HASH).scalar_subquery()
+
+
+def _finding(
+    columns: tuple[sa.ColumnElement[Any], ...], source: sa.FromClause, belongs: sa.ColumnElement[bool]
+) -> sa.Select[Any]:
+    """Return the query for an open feed, with what sums up the appointments that belong to it.
+
+    Two changes may bear the same time, and the later one may be committed first: the sum of the
+    versions grows with each all the same.
+    """
+    feed, row = _FEED.c, _ROW.c
+    sums = (
+        sa.select(
+            _CLINIC.label("clinic_id"),
+            sa.func.count().label("count"),
+            sa.func.sum(row.version).label("versions"),
+            sa.func.max(row.modified_at).label("modified"),
+        )
+        .where(row.clinic_id == _CLINIC, row.end_at > _SINCE, belongs)
+        .subquery("sums")
+    )
     return (
-        sa.func.count(Appointment.version),
-        sa.func.sum(Appointment.version),
-        sa.func.max(Appointment.modified_at),
+        sa.select(*columns, sums.c.count, sums.c.versions, sums.c.modified)
+        .select_from(source.join(sums, sums.c.clinic_id == feed.clinic_id))
+        .where(feed.clinic_id == _CLINIC, feed.hash == _HASH, feed.revoked_at.is_(None))
     )
 
 
 def _patients() -> sa.Select[Any]:
+    feed, case, series = _FEED.c, _CASE.c, _SERIES.c
+    source = _FEED.join(_CASE, sa.and_(case.clinic_id == feed.clinic_id, case.id == feed.case_id)).join(
+        _SERIES, sa.and_(series.clinic_id == feed.clinic_id, series.case_id == feed.case_id)
+    )
     columns = (
-        Feed.created_at,
-        Feed.case_id,
-        Case.locale,
-        Case.protocol_id,
-        Case.version,
-        Series.calendar_care,
-        Series.calendar_details,
+        feed.created_at,
+        feed.case_id,
+        case.locale,
+        case.protocol_id,
+        case.version,
+        series.calendar_care,
+        series.calendar_details,
     )
-    return (
-        sa.select(*columns, *_sums())
-        .select_from(Feed)
-        .join(Case, sa.and_(Case.clinic_id == Feed.clinic_id, Case.id == Feed.case_id))
-        .join(Series, sa.and_(Series.clinic_id == Feed.clinic_id, Series.case_id == Feed.case_id))
-        .outerjoin(
-            Appointment,
-            sa.and_(
-                Appointment.clinic_id == Feed.clinic_id,
-                Appointment.case_id == Feed.case_id,
-                Appointment.end_at > _SINCE,
-            ),
-        )
-        .where(Feed.clinic_id == _CLINIC, Feed.hash == _HASH, Feed.revoked_at.is_(None))
-        .group_by(*columns)
-    )
+    return _finding(columns, source, _ROW.c.case_id == _own(feed.case_id))
 
 
 def _clinics() -> sa.Select[Any]:
-    columns = (Feed.created_at, Feed.resource_id, Feed.locale)
-    return (
-        sa.select(*columns, *_sums())
-        .select_from(Feed)
-        .outerjoin(
-            Appointment,
-            sa.and_(
-                Appointment.clinic_id == Feed.clinic_id,
-                Appointment.end_at > _SINCE,
-                sa.or_(
-                    Feed.resource_id.is_(None),
-                    Appointment.practitioner_id == Feed.resource_id,
-                    Appointment.room_id == Feed.resource_id,
-                ),
-            ),
-        )
-        .where(
-            Feed.clinic_id == _CLINIC,
-            Feed.hash == _HASH,
-            Feed.revoked_at.is_(None),
-            Feed.case_id.is_(None),
-        )
-        .group_by(*columns)
-    )
+    feed, row = _FEED.c, _ROW.c
+    resource = _own(feed.resource_id)
+    belongs = sa.or_(resource.is_(None), row.practitioner_id == resource, row.room_id == resource)
+    columns = (feed.created_at, feed.resource_id, feed.locale)
+    return _finding(columns, _FEED, belongs).where(feed.case_id.is_(None))
 
 
 FINDING: Mapping[Audience, sa.Select[Any]] = {"patient": _patients(), "clinic": _clinics()}
@@ -411,7 +404,7 @@ def open_feed(office: Office, found: FoundFeed, words: Words, *, name: str, link
 
 def _stamps(office: Office, found: FoundFeed) -> list[Stamp]:
     # Core rows with times as they are stored: of ten thousand, the mapper's part would be most of the work.
-    row = Appointment.__table__.c
+    row = _ROW.c
     plain = sa.DateTime()
     modified, end = sa.type_coerce(row.modified_at, plain), sa.type_coerce(row.end_at, plain)
     statement = (

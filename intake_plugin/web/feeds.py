@@ -68,7 +68,7 @@ def _answer(opened: OpenFeed) -> Response:
     if request.if_none_match.contains_weak(opened.etag):
         return Response(status=304)
     zipped = request.accept_encodings.quality("gzip") > 0
-    octets: Iterable[bytes] | bytes = ()
+    octets: Iterable[bytes] | bytes = iter(())
     if request.method != "HEAD":
         pieces = _zipped(opened.octets()) if zipped else opened.octets()
         octets = pieces if opened.found.audience == "clinic" else b"".join(pieces)
