@@ -143,6 +143,8 @@ class Question:
     minimum: int | None = None
     maximum: int | None = None
     max_length: int | None = None
+    depends: tuple[str, ...] = ()
+    """Link ids of the answers this one is given about: when one of them changes, it is asked again."""
     optional_rule: str | None = None
     """The question is asked only while the clinic has this rule switched on."""
 
@@ -461,6 +463,8 @@ class Protocol:
     version: str
     course_question: str
     area_question: str
+    answers_valid: Wait | None = None
+    """How long accepted answers stand before the patient has to check them again; None for ever."""
     references: Mapping[str, str]
     """Source code -> title and place."""
     waits: Mapping[str, Wait]

@@ -120,6 +120,21 @@ def first_unanswered(protocol: Protocol, answers: Answers, *, today: dt.date) ->
     return None
 
 
+def outdated(protocol: Protocol, before: Answers, after: Answers, *, today: dt.date) -> frozenset[str]:
+    """Return the questions whose answers no longer stand once `before` has become `after`.
+
+    They are those that were given about something else (the area, say), and those that now show an
+    option they did not show when they were answered.
+    """
+    earlier, later = Known(protocol, before, today=today), Known(protocol, after, today=today)
+    return frozenset(
+        link_id
+        for link_id, question in protocol.questions.items()
+        if any(before.get(subject) != after.get(subject) for subject in question.depends)
+        or set(_options(question, later, ())) - set(_options(question, earlier, ()))
+    )
+
+
 def unanswered(question: Question, known: Known) -> bool:
     """Return whether a question is asked, has to be answered, and has no answer, not even "not sure"."""
     link_id = question.link_id

@@ -34,7 +34,8 @@ FAILURE: Final = "failure"
 NUMBING: Final = "numbing"
 NUMBING_REVIEW: Final = "numbing_review"
 NUMBING_WITHOUT: Final = "numbing_without"
-GENERAL_TEXTS: Final = (UNANSWERED, FAILURE, NUMBING_REVIEW, NUMBING_WITHOUT)
+CONFLICT: Final = "conflict"
+GENERAL_TEXTS: Final = (UNANSWERED, FAILURE, NUMBING_REVIEW, NUMBING_WITHOUT, CONFLICT)
 """Ids of the reasons that belong to no rule; every language has them among its rules."""
 
 
@@ -154,6 +155,12 @@ def screen_safely(
             protocol_version=protocol.version,
         )
         return _whole(protocol, [finding], NumbingChoice(None, None, None, "review"))
+
+
+def with_conflict(screening: Screening, protocol: Protocol, locale: str) -> Screening:
+    """Return the screening of a patient whose earlier case stands against this one: a review at least."""
+    finding = _general(CONFLICT, CONFLICT, Outcome.REVIEW, protocol, protocol.words(locale))
+    return _whole(protocol, [*screening.findings, finding], screening.numbing)
 
 
 def _failure_text(protocol: Protocol, locale: str) -> RuleText:

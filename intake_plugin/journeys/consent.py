@@ -18,7 +18,7 @@ from intake_plugin.clinical.consent import documents as documents_for
 from intake_plugin.clinical.course import plan_course
 from intake_plugin.clinical.numbing import NumbingChoice
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
-from intake_plugin.journeys.intake import answers_of, next_step, require
+from intake_plugin.journeys.intake import answers_of, next_step, require, submitted_hashes
 from intake_plugin.journeys.office import Office, note, writing
 from intake_plugin.journeys.suitability import numbing_of
 from intake_plugin.records import audit
@@ -38,6 +38,9 @@ class DocumentState:
         return self.signature is not None and not (self.rendered.required and self.signature.declined)
 
 
+SIGNED_FOR_GOOD = frozenset({CaseState.BOOKED, CaseState.CLOSED})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
     """How a document was signed or declined."""
@@ -52,27 +55,75 @@ class Act:
 
 
 def documents(office: Office, case: Case) -> tuple[DocumentState, ...]:
-    """Return the documents of this case in order, each with the signature that counts."""
+    """Return the documents of this case in order, each with the signature that counts.
+
+    Once the series is booked these are the copies as they were signed, whatever the clinic's texts
+    say since.
+    """
     given = office.session.scalars(
         sa.select(Signature)
         .where(Signature.clinic_id == office.clinic.id, Signature.case_id == case.id)
         .order_by(Signature.signed_at)
+        .execution_options(populate_existing=True)
     ).all()
+    hashes = submitted_hashes(case)
+    counting = [signature for signature in given if signature.answers_hash in hashes]
+    if case.state in SIGNED_FOR_GOOD:
+        return _copies(counting)
     return tuple(
-        DocumentState(rendered=rendered, signature=_latest(given, case, rendered))
+        DocumentState(rendered=rendered, signature=_latest(counting, rendered))
         for rendered in _rendered(office, case)
     )
 
 
-def _latest(given: Sequence[Signature], case: Case, rendered: RenderedConsent) -> Signature | None:
-    counting = [
+def _latest(counting: Sequence[Signature], rendered: RenderedConsent) -> Signature | None:
+    same = [
         signature
-        for signature in given
-        if signature.document_id == rendered.id
-        and signature.sha256 == rendered.sha256
-        and signature.answers_hash == case.answers_hash
+        for signature in counting
+        if signature.document_id == rendered.id and signature.sha256 == rendered.sha256
     ]
-    return counting[-1] if counting else None
+    return same[-1] if same else None
+
+
+def _copies(counting: Sequence[Signature]) -> tuple[DocumentState, ...]:
+    latest = {each.document_id: each for each in counting}
+    return tuple(
+        DocumentState(rendered=_as_signed(signature), signature=signature) for signature in latest.values()
+    )
+
+
+def _as_signed(signature: Signature) -> RenderedConsent:
+    title, *paragraphs, statement = signature.text.split("\n\n")
+    return RenderedConsent(
+        id=signature.document_id,
+        version=signature.version,
+        locale=signature.locale,
+        title=title,
+        elements=(("", tuple(paragraphs)),),
+        statement=statement,
+        required=not signature.declined,
+        text=signature.text,
+        sha256=signature.sha256,
+    )
+
+
+def proceed(office: Office, case: Case) -> None:
+    """Open the booking when every document is settled, also by signatures given before.
+
+    Raises OutOfTurn when one is still to be signed.
+    """
+    with writing(office, case) as locked:
+        require(office, locked, "consent")
+        if not settled(office, locked):
+            raise OutOfTurn("consent")
+        if locked.state == CaseState.CONSENT:
+            locked.state = CaseState.BOOKING
+            note(office, locked, "consent complete", {})
+
+
+def settled(office: Office, case: Case) -> bool:
+    """Whether every document, as it reads now, is signed or declined."""
+    return all(document.settled for document in documents(office, case))
 
 
 def _rendered(office: Office, case: Case) -> tuple[RenderedConsent, ...]:
@@ -136,7 +187,7 @@ def _store(office: Office, case: Case, act: Act, *, declined: bool) -> None:
             raise Stale("The text has changed since it was shown. Read it once more before signing.")
         office.session.add(_signature(office, locked, state.rendered, act, declined=declined))
         office.session.flush()
-        if all(document.settled for document in documents(office, locked)):
+        if settled(office, locked):
             locked.state = CaseState.BOOKING
         action = "decline" if declined else "sign"
         note(office, locked, action, {"document": act.document_id, "sha256": act.shown, "button": act.button})

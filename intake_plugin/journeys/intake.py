@@ -7,21 +7,23 @@ asked: going back restores it. Only the submit drops such answers, and records w
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+import sqlalchemy as sa
+
 from intake_plugin.clinical import answers as answering
 from intake_plugin.clinical import screening as screens
 from intake_plugin.clinical.answers import Answer, PartialDate
 from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome
-from intake_plugin.clinical.questionnaire import first_unanswered, prune, walk
+from intake_plugin.clinical.questionnaire import first_unanswered, outdated, prune, walk
 from intake_plugin.clinical.screening import Screening
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
 from intake_plugin.journeys.office import Office, note, writing
-from intake_plugin.records.tables import Case, CaseState
+from intake_plugin.records.sealed import current_keyring
+from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState
 
 
 class Step(NamedTuple):
@@ -63,6 +65,12 @@ OPEN_STEPS: Mapping[CaseState, tuple[str, ...]] = {
 }
 """The pages of each state after the questions, the furthest last."""
 
+GIVEN, OUTDATED = "given", "outdated"
+"""What the sealed column `answers` holds: every answer, and which of them no longer stand."""
+
+AGAINST = (CaseState.STOPPED, CaseState.DECLINED, CaseState.REVIEW, CaseState.BOOKED)
+"""States of an earlier case that may stand against a new one of the same person."""
+
 REOPENS = frozenset({CaseState.WAITING, CaseState.CONSENT, CaseState.BOOKING})
 
 
@@ -72,19 +80,55 @@ def identity_of(case: Case) -> Identity | None:
     return None if stored is None else Identity.from_json(stored)
 
 
+def given_of(case: Case) -> dict[str, Answer]:
+    """Return every answer ever given in the draft, for the forms; see `answers_of` for those that count."""
+    return answering.from_json(case.answers.get(GIVEN, {}))
+
+
 def answers_of(case: Case) -> dict[str, Answer]:
-    """Return every answer of the draft, with the date of birth once it is known."""
-    given = answering.from_json(case.answers)
+    """Return the answers that stand, with the date of birth once it is known.
+
+    An answer given about another area, say, than the one chosen since does not stand: its question
+    is open again, and its form shows what was answered before.
+    """
+    outdated_ids = _outdated_ids(case)
+    standing = {key: value for key, value in given_of(case).items() if key not in outdated_ids}
     identity = identity_of(case)
     if identity is not None:
-        given[BIRTH_DATE] = PartialDate.of(identity.birth_date)
-    return given
+        standing[BIRTH_DATE] = PartialDate.of(identity.birth_date)
+    return standing
+
+
+def counting_of(office: Office, case: Case) -> dict[str, Answer]:
+    """Return the answers that a submit would screen: those that stand to questions still asked."""
+    return prune(office.protocol_of(case), answers_of(case), today=office.today)[0]
+
+
+def _outdated_ids(case: Case) -> frozenset[str]:
+    return frozenset(case.answers.get(OUTDATED, ()))
 
 
 def answers_hash(case: Case) -> str:
-    """Return the SHA-256 of the answers as they stand; equal exactly when the answers are."""
+    """Return a keyed hash of the answers as they stand; equal exactly when the answers and the key are.
+
+    It is keyed because there are few answers to try: a plain hash would give them away.
+    """
+    return answers_hashes(case)[0]
+
+
+def answers_hashes(case: Case) -> tuple[str, ...]:
+    """Return what `answers_hash` gave or would have given under each key of the ring, newest first."""
     canonical = json.dumps(answering.to_json(answers_of(case)), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return current_keyring().macs("answers", canonical.encode())
+
+
+def submitted_hashes(case: Case) -> frozenset[str]:
+    """Return every hash that stands for the answers this case was submitted with; none before that.
+
+    What was signed or decided on them counts although the keys have changed in between.
+    """
+    stored = case.answers_hash
+    return frozenset() if stored is None else frozenset({stored, *answers_hashes(case)})
 
 
 def screening_of(case: Case) -> Screening | None:
@@ -103,17 +147,36 @@ def next_step(office: Office, case: Case) -> Step:
     """Return the furthest page this case may be on now."""
     if case.state == CaseState.DRAFT:
         return _draft_step(office, case)
-    furthest = OPEN_STEPS[CaseState(case.state)][-1]
-    if furthest == "series" and not case.plan:
-        return Step("times")
-    return Step(furthest)
+    return Step(open_steps(office, case)[-1])
 
 
 def _draft_step(office: Office, case: Case) -> Step:
     if case.identity is None:
         return Step("about-you")
-    page = first_unanswered(office.protocol_of(case), answers_of(case), today=office.today)
+    page = first_unanswered(office.protocol_of(case), counting_of(office, case), today=office.today)
     return Step("check") if page is None else Step("questions", page.key)
+
+
+def overtaken(office: Office, case: Case) -> bool:
+    """Whether accepted answers have to be checked again before anything is signed or booked.
+
+    They have when they are older than the protocol lets them stand, or when the questions and
+    rules have changed since.
+    """
+    if case.state not in {CaseState.CONSENT, CaseState.BOOKING} or case.submitted_at is None:
+        return False
+    valid = office.protocol_of(case).answers_valid
+    submitted = case.submitted_at.astimezone(office.clinic.zone).date()
+    outlived = valid is not None and valid.after(submitted) <= office.today
+    return outlived or case.fingerprint != office.treatment_of(case).fingerprint
+
+
+def open_steps(office: Office, case: Case) -> tuple[str, ...]:
+    """Return the pages a submitted case may be on, the furthest last."""
+    if overtaken(office, case):
+        return AFTER_OUTCOME
+    steps = OPEN_STEPS[CaseState(case.state)]
+    return tuple(step for step in steps if step != "series" or case.plan)
 
 
 def require(office: Office, case: Case, step: str, key: str | None = None) -> None:
@@ -123,8 +186,7 @@ def require(office: Office, case: Case, step: str, key: str | None = None) -> No
     that the protocol does not have or does not ask now.
     """
     if case.state != CaseState.DRAFT:
-        open_steps = OPEN_STEPS[CaseState(case.state)]
-        if step not in open_steps or (step == "series" and not case.plan):
+        if step not in open_steps(office, case):
             raise OutOfTurn(next_step(office, case).name)
         return
     furthest = _draft_step(office, case)
@@ -156,19 +218,24 @@ def identify(office: Office, case: Case, identity: Identity) -> None:
 def answer(office: Office, case: Case, key: str, given: Mapping[str, Answer | None]) -> None:
     """Store the answers of one page; None takes an answer back.
 
+    An answer that another one was given about (the area, say) opens that other question again.
+
     Raises OutOfTurn or NotFound when the page cannot be answered now, ValueError for an answer to
     a question that is not on it.
     """
     with writing(office, case) as locked:
         require(office, locked, "questions", key)
         _refuse_strangers(office, locked, key, given)
-        merged = answering.from_json(locked.answers)
-        for link_id, value in given.items():
+        before = given_of(locked)
+        after = {**before, **{key: value for key, value in given.items() if value is not None}}
+        for key, value in given.items():
             if value is None:
-                merged.pop(link_id, None)
-            else:
-                merged[link_id] = value
-        locked.answers = answering.to_json(merged)
+                after.pop(key, None)
+        reopened = outdated(office.protocol_of(locked), before, after, today=office.today)
+        locked.answers = {
+            GIVEN: answering.to_json(after),
+            OUTDATED: sorted((_outdated_ids(locked) | reopened) & after.keys() - given.keys()),
+        }
         locked.expires_at = office.now + office.settings.draft_lifetime
         note(office, locked, "answer", {"page": key, "answers": answers_hash(locked)})
 
@@ -188,10 +255,11 @@ def submit(office: Office, case: Case, *, shown: str) -> Screening:
     """
     with writing(office, case) as locked:
         require(office, locked, "check")
-        if shown != answers_hash(locked):
+        if shown not in answers_hashes(locked):
             raise Stale("Your answers changed in another window. Check them once more.")
         protocol, treatment = office.protocol_of(locked), office.treatment_of(locked)
         kept, dropped = prune(protocol, answers_of(locked), today=office.today)
+        dropped = (*dropped, *sorted(_outdated_ids(locked)))
         screening = screens.screen_safely(
             protocol,
             kept,
@@ -199,7 +267,10 @@ def submit(office: Office, case: Case, *, shown: str) -> Screening:
             stock=treatment.numbing.stock,
             locale=office.locale_of(locked),
         )
-        locked.answers = answering.to_json({k: v for k, v in kept.items() if k != BIRTH_DATE})
+        if contradicted(office, locked):
+            screening = screens.with_conflict(screening, protocol, office.locale_of(locked))
+        counting = {key: value for key, value in kept.items() if key != BIRTH_DATE}
+        locked.answers = {GIVEN: answering.to_json(counting)}
         locked.screening = {"screening": screens.to_json(screening), "dropped": list(dropped)}
         locked.protocol_version, locked.fingerprint = protocol.version, treatment.fingerprint
         locked.answers_hash = answers_hash(locked)
@@ -221,6 +292,52 @@ def submit(office: Office, case: Case, *, shown: str) -> Screening:
     return screening
 
 
+def contradicted(office: Office, case: Case) -> bool:
+    """Whether an earlier case of the same person stands against this one.
+
+    The same e-mail address and date of birth was stopped for good, declined, waits for a
+    clinician, or has sessions of this treatment still to come. A clinician reads both.
+    """
+    identity = identity_of(case)
+    if identity is None:
+        return False
+    others = office.session.scalars(
+        sa.select(Case).where(
+            Case.clinic_id == office.clinic.id,
+            Case.email_index.in_(office.keyring.email_indexes(identity.email)),
+            Case.id != case.id,
+            Case.protocol_id == case.protocol_id,
+            Case.state.in_(AGAINST),
+        )
+    )
+    return any(_same_person(identity, other) and _stands_against(office, other) for other in others)
+
+
+def _same_person(identity: Identity, other: Case) -> bool:
+    theirs = identity_of(other)
+    return theirs is not None and theirs.birth_date == identity.birth_date
+
+
+def _stands_against(office: Office, other: Case) -> bool:
+    if other.state == CaseState.BOOKED:
+        return _has_sessions_to_come(office, other)
+    screening = screening_of(other)
+    healing = screening is not None and screening.until_healed
+    return not (other.state == CaseState.STOPPED and healing)
+
+
+def _has_sessions_to_come(office: Office, case: Case) -> bool:
+    session = office.session.scalars(
+        sa.select(Appointment.id).where(
+            Appointment.clinic_id == office.clinic.id,
+            Appointment.case_id == case.id,
+            Appointment.state == AppointmentState.BOOKED,
+            Appointment.end_at > office.now,
+        )
+    ).first()
+    return session is not None
+
+
 def state_after(screening: Screening) -> CaseState:
     """Return where a case stands after screening."""
     if screening.outcome == Outcome.STOP:
@@ -231,17 +348,24 @@ def state_after(screening: Screening) -> CaseState:
 
 
 def reopen(office: Office, case: Case) -> None:
-    """Go back to the questions; what was signed stays stored but no longer counts.
+    """Go back to the questions.
 
-    Raises OutOfTurn when the case waits for a clinician, has ended, or is booked.
+    What was signed stays stored and counts again only for the same answers and the same texts; a
+    clinician's decision does not carry over. Raises OutOfTurn when the case waits for a clinician,
+    has ended, or is booked.
     """
     with writing(office, case) as locked:
         if locked.state == CaseState.DRAFT:
             return
         if locked.state not in REOPENS:
             raise OutOfTurn(next_step(office, locked).name)
-        locked.state = CaseState.DRAFT
-        locked.screening, locked.outcome, locked.not_before, locked.plan = None, None, None, None
-        locked.answers_hash, locked.submitted_at, locked.numbing_home = None, None, False
-        locked.expires_at = office.now + office.settings.draft_lifetime
+        give_back(office, locked)
         note(office, locked, "reopen", {})
+
+
+def give_back(office: Office, case: Case) -> None:
+    """Make a locked case a draft again; it stays on the clinic's list, its patient goes on from the check."""
+    case.state = CaseState.DRAFT
+    case.screening, case.outcome, case.not_before, case.plan = None, None, None, None
+    case.answers_hash, case.numbing_home = None, False
+    case.expires_at = office.now + office.settings.draft_lifetime

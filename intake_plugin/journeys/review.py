@@ -14,18 +14,19 @@ import sqlalchemy as sa
 from intake_plugin.clinical.answers import Answer
 from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome, Question
 from intake_plugin.clinical.questionnaire import walk
-from intake_plugin.clinical.screening import Screening
+from intake_plugin.clinical.screening import NUMBING, Screening
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
 from intake_plugin.journeys.intake import (
     Identity,
     answers_of,
     dropped_of,
+    give_back,
     identity_of,
     next_step,
     screening_of,
 )
 from intake_plugin.journeys.office import Office, note, transaction, writing
-from intake_plugin.journeys.suitability import blocking
+from intake_plugin.journeys.suitability import UNDECIDABLE, WITHOUT, blocking
 from intake_plugin.records import audit
 from intake_plugin.records.tables import (
     Appointment,
@@ -85,16 +86,19 @@ class WholeCase:
     entries: Sequence[AuditEntry]
     related: Sequence[Case]
     """Other cases with the same e-mail address."""
-    decidable: bool
+    verdicts: tuple[Verdict, ...]
+    """What can be decided now."""
+    numbing_choices: tuple[str, ...]
+    """What a clearance has to choose from, where screening left the numbing open."""
 
 
 def queue(office: Office, *, state: CaseState | None = None, page: int = 1) -> QueuePage:
-    """Return the clinic's cases, newest first; drafts are the patient's own and not listed."""
-    listed = sa.select(Case).where(Case.clinic_id == office.clinic.id, Case.state != CaseState.DRAFT)
+    """Return the clinic's cases, newest first; a draft is the patient's own until it is submitted once."""
+    listed = sa.select(Case).where(Case.clinic_id == office.clinic.id, Case.submitted_at.is_not(None))
     counts = dict(
         office.session.execute(
             sa.select(Case.state, sa.func.count())
-            .where(Case.clinic_id == office.clinic.id, Case.state != CaseState.DRAFT)
+            .where(Case.clinic_id == office.clinic.id, Case.submitted_at.is_not(None))
             .group_by(Case.state)
         ).all()
     )
@@ -161,7 +165,8 @@ def whole(office: Office, staff: Staff, reference: str) -> WholeCase:
                 .order_by(AuditEntry.seq)
             ).all(),
             related=_related(office, case),
-            decidable=_decidable(case),
+            verdicts=verdicts_for(case),
+            numbing_choices=numbing_choices(office, case),
         )
         note(office, case, "read", {"reference": reference}, actor=audit.Actor(kind="staff", id=staff.id))
     return found
@@ -172,7 +177,7 @@ def _by_reference(office: Office, reference: str) -> Case:
         sa.select(Case).where(
             Case.clinic_id == office.clinic.id,
             Case.reference == reference,
-            Case.state != CaseState.DRAFT,
+            Case.submitted_at.is_not(None),
         )
     ).one_or_none()
     if case is None:
@@ -190,7 +195,7 @@ def _related(office: Office, case: Case) -> Sequence[Case]:
             Case.clinic_id == office.clinic.id,
             Case.email_index.in_(office.keyring.email_indexes(identity.email)),
             Case.id != case.id,
-            Case.state != CaseState.DRAFT,
+            Case.submitted_at.is_not(None),
         )
         .order_by(Case.created_at.desc())
         .limit(PAGE_SIZE)
@@ -208,20 +213,47 @@ def _answered(office: Office, case: Case) -> tuple[Answered, ...]:
     )
 
 
-def _decidable(case: Case) -> bool:
-    """Waiting for a clinician, stopped by rules a clinician may override, or deferred by a date."""
+def verdicts_for(case: Case) -> tuple[Verdict, ...]:
+    """Return what can be decided about a case now; none for one that has ended or is booked.
+
+    A stop is cleared only where every rule behind it lets a clinician, and nothing is cleared on a
+    screening that failed. To ask again is always possible, also where a patient pressed the wrong
+    button.
+    """
     screening = screening_of(case)
     if screening is None:
-        return False
+        return ()
+    clear: tuple[Verdict, ...] = (Verdict.CLEAR, Verdict.CLEAR_FROM)
+    if any(finding.rule_id in UNDECIDABLE for finding in screening.findings):
+        clear = ()
     match CaseState(case.state):
         case CaseState.REVIEW | CaseState.WAITING:
-            return True
+            return (*clear, Verdict.ASK_AGAIN, Verdict.DECLINE)
         case CaseState.STOPPED:
-            return screening.overridable
+            return (*(clear if screening.overridable else ()), Verdict.ASK_AGAIN, Verdict.DECLINE)
         case CaseState.CONSENT | CaseState.BOOKING:
-            return screening.outcome == Outcome.DEFER
+            deferred = clear if screening.outcome == Outcome.DEFER else ()
+            return (*deferred, Verdict.ASK_AGAIN, Verdict.DECLINE)
         case _:
-            return False
+            return ()
+
+
+def numbing_choices(office: Office, case: Case) -> tuple[str, ...]:
+    """Return what a clinician may choose where screening left the numbing open; empty where it did not.
+
+    Ids of stocked products that no caution rules out, then `WITHOUT`.
+    """
+    screening = screening_of(case)
+    if screening is None or all(finding.rule_id != NUMBING for finding in screening.findings):
+        return ()
+    blocked = {each.product_id for each in screening.numbing.refusals if each.effect == "block"}
+    stock = office.treatment_of(case).numbing.stock
+    return (*(product for product in stock if product not in blocked), WITHOUT)
+
+
+def latest_not_before(office: Office) -> dt.date:
+    """Return the last date a decision may name: as far ahead as records are kept."""
+    return office.clinic.retention.after(office.today)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,41 +265,57 @@ class Ruling:
     version: int
     not_before: dt.date | None = None
     home_numbing: bool = False
+    numbing: str | None = None
+    """One of `numbing_choices`, where there are any and the case is cleared."""
 
 
 def decide(office: Office, staff: Staff, reference: str, ruling: Ruling) -> None:
-    """Decide a case: clear, clear from a date, or decline, with a note and the clinician's name.
+    """Decide a case with a note and the clinician's name.
 
     "Clear" lifts the findings that stand and keeps the protocol's dates; "clear from" also sets
-    the date. Raises NotFound for somebody who may only read, OutOfTurn when there is nothing to
-    decide, Stale when the case changed since the page was shown, ValueError when "clear from"
-    comes without a date.
+    the date; "ask again" gives the answers back to the patient. Raises NotFound for somebody who
+    may only read, OutOfTurn when this cannot be decided (now), Stale when the case changed since
+    the page was shown, ValueError for a ruling that contradicts itself.
     """
     if staff.role != "decide":
         raise NotFound("Your account can read cases but not decide them.")
-    if (ruling.verdict == Verdict.CLEAR_FROM) != (ruling.not_before is not None):
-        raise ValueError("Clearing from a date needs the date, and no other decision takes one.")
+    _refuse_contradiction(office, ruling)
     with writing(office, _by_reference(office, reference)) as case:
         screening = screening_of(case)
-        if screening is None or not _decidable(case):
+        if screening is None or ruling.verdict not in verdicts_for(case):
             raise OutOfTurn(next_step(office, case).name)
         if case.version != ruling.version:
             raise Stale("The case has changed since this page was shown. Read it once more.")
         office.session.add(_decision(office, staff, case, ruling))
-        if ruling.verdict == Verdict.DECLINE:
-            case.state = CaseState.DECLINED
-        else:
-            _clear(case, screening, ruling)
+        match ruling.verdict:
+            case Verdict.DECLINE:
+                case.state, case.plan = CaseState.DECLINED, None
+            case Verdict.ASK_AGAIN:
+                give_back(office, case)
+            case _:
+                _clear(office, case, screening, ruling)
         note(
             office,
             case,
             "decide",
-            {"verdict": ruling.verdict, "not_before": str(ruling.not_before), "answers": case.answers_hash},
+            {"verdict": ruling.verdict, "not_before": str(ruling.not_before), "numbing": ruling.numbing},
             actor=audit.Actor(kind="staff", id=staff.id),
         )
 
 
-def _clear(case: Case, screening: Screening, ruling: Ruling) -> None:
+def _refuse_contradiction(office: Office, ruling: Ruling) -> None:
+    if not ruling.note.strip():
+        raise ValueError("A decision needs a note with its reason.")
+    if (ruling.verdict == Verdict.CLEAR_FROM) != (ruling.not_before is not None):
+        raise ValueError("Clearing from a date needs the date, and no other decision takes one.")
+    if ruling.not_before is not None and ruling.not_before > latest_not_before(office):
+        raise ValueError(f"A decision cannot name a date after {latest_not_before(office)}.")
+
+
+def _clear(office: Office, case: Case, screening: Screening, ruling: Ruling) -> None:
+    choices = numbing_choices(office, case)
+    if choices and ruling.numbing not in choices:
+        raise ValueError(f"The numbing is open: choose one of {', '.join(choices)}.")
     lifted = blocking(screening)
     if ruling.verdict == Verdict.CLEAR:
         lifted -= {finding.rule_id for finding in screening.findings if finding.not_before is not None}
@@ -277,7 +325,8 @@ def _clear(case: Case, screening: Screening, ruling: Ruling) -> None:
         )
     else:
         case.not_before = ruling.not_before
-    case.screening = {**(case.screening or {}), "lifted": sorted(lifted)}
+    decided = {"lifted": sorted(lifted), "numbing": ruling.numbing if choices else None}
+    case.screening = {**(case.screening or {}), **decided}
     case.numbing_home = ruling.home_numbing
     case.state, case.plan = CaseState.CONSENT, None
 

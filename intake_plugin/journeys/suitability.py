@@ -11,23 +11,53 @@ from bisect import bisect_right
 
 from intake_plugin.clinical.numbing import NumbingChoice, choose
 from intake_plugin.clinical.protocol import Outcome
-from intake_plugin.clinical.screening import Screening, screen_safely
+from intake_plugin.clinical.screening import (
+    FAILURE,
+    NUMBING,
+    UNANSWERED,
+    Finding,
+    Screening,
+    screen_safely,
+)
 from intake_plugin.clinical.turning import turning_dates
 from intake_plugin.journeys.intake import answers_of
 from intake_plugin.journeys.office import Office
 from intake_plugin.records.tables import Case
 
+WITHOUT = "without"
+"""A clinician's choice of no numbing product."""
+UNDECIDABLE = frozenset({FAILURE, UNANSWERED})
+"""Findings that say nothing of the patient, so that no clearance can rest on them."""
+
 
 def blocking(screening: Screening) -> frozenset[str]:
-    """Return the ids of the rules that forbid a session on the day screened."""
+    """Return what forbids a session on the day screened, named so exactly that a decision can lift it.
+
+    An undecided rule is another thing than the same rule fired, and a caution for one numbing
+    product another than for the next.
+    """
     return frozenset(
-        finding.rule_id for finding in screening.findings if finding.outcome.rank <= Outcome.DEFER.rank
+        _name(finding, screening)
+        for finding in screening.findings
+        if finding.outcome.rank <= Outcome.DEFER.rank
     )
 
 
+def _name(finding: Finding, screening: Screening) -> str:
+    if finding.rule_id == NUMBING:
+        product = screening.numbing.product
+        return f"{NUMBING}:{product.id if product else ''}"
+    return f"{finding.rule_id}?" if finding.undetermined else finding.rule_id
+
+
 def lifted_of(case: Case) -> frozenset[str]:
-    """Return the ids of the rules that a clinician's decision lifted for these answers."""
+    """Return what a clinician's decision lifted for these answers."""
     return frozenset((case.screening or {}).get("lifted", ()))
+
+
+def is_lifted(case: Case, finding: Finding, screening: Screening) -> bool:
+    """Whether a clinician's decision lifted this finding of the stored screening."""
+    return _name(finding, screening) in lifted_of(case)
 
 
 def answered_on(office: Office, case: Case) -> dt.date:
@@ -66,16 +96,20 @@ class Unsuitable:
             return False
         stretch = bisect_right(self._turns, date)
         if stretch not in self._known:
-            self._known[stretch] = not blocking(screened_on(self._office, self._case, date)) <= self._lifted
+            found = blocking(screened_on(self._office, self._case, date))
+            self._known[stretch] = not found <= self._lifted
         return self._known[stretch]
 
 
 def numbing_of(office: Office, case: Case) -> NumbingChoice:
-    """Return the numbing product this case gets as the answers count today."""
+    """Return the numbing product this case gets: the clinician's choice, or as the answers count today."""
+    decided = (case.screening or {}).get("numbing")
+    if decided == WITHOUT:
+        return NumbingChoice(None, None, None, "without")
     return choose(
         office.protocol_of(case),
         answers_of(case),
         today=office.today,
         answered_on=answered_on(office, case),
-        stock=office.treatment_of(case).numbing.stock,
+        stock=[decided] if decided else office.treatment_of(case).numbing.stock,
     )

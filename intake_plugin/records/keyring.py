@@ -100,7 +100,12 @@ class KeyRing:
         return _key_id(envelope) == self.newest
 
     def mac(self, purpose: str, value: bytes) -> str:
-        """Return 64 hexadecimal digits that stand for `value` and do not give it away without the key."""
+        """Return 64 hexadecimal digits that stand for `value` and do not give it away without the key.
+
+        `purpose` keeps the uses apart, so that a value met in two places does not look the same:
+        "email" (the blind index of an address), "answers" (what was signed or decided on) and
+        "audit" (the details of an act).
+        """
         return self.macs(purpose, value)[0]
 
     def macs(self, purpose: str, value: bytes) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """What is stored of a patient's case, from the first answer to the booked series.
 
 `clinic_id` leads every primary key and every index, so that a large database can be partitioned
-by clinic and no query crosses clinics. Health answers, identities and signers are sealed; what
-stays readable is what the database has to search, sort or guard.
+by clinic and no query crosses clinics. What says who a patient is, what they answered, signed or
+are treated for is sealed; what stays readable is what the database has to search, sort or guard.
 
 The relationships are there so that a flush writes a case before what refers to it, in whatever
 order rows were added. They load nothing: queries say what they read.
@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
-from intake_plugin.records.base import TABLE_OPTIONS, Base, LongText, State, new_id
+from intake_plugin.records.base import TABLE_OPTIONS, Base, State, new_id
 from intake_plugin.records.sealed import Sealed
 
 AT_HOME = "home"
@@ -68,6 +68,8 @@ class Verdict(StrEnum):
     CLEAR = "clear"
     CLEAR_FROM = "clear_from"
     DECLINE = "decline"
+    ASK_AGAIN = "ask_again"
+    """The answers go back to the patient."""
 
 
 class CareEntries(StrEnum):
@@ -187,8 +189,9 @@ class Signature(Base, kw_only=True):
     document_id: Mapped[ProfileId]
     version: Mapped[str] = mapped_column(sa.String(32))
     locale: Mapped[str] = mapped_column(sa.String(16))
-    text: Mapped[str] = mapped_column(LongText)
-    """The exact text that was on the page."""
+    text_sealed: Mapped[bytes] = mapped_column("text", init=False)
+    text: Sealed[str] = Sealed(str)
+    """The exact text that was on the page; it names the area and the concern that are treated."""
     sha256: Mapped[Sha256]
     """SHA-256 of `text` in UTF-8."""
     button: Mapped[str] = mapped_column(sa.String(200))
@@ -246,9 +249,12 @@ class Series(Base, kw_only=True):
     clinic_id: Mapped[ClinicId]
     id: Mapped[RowId] = mapped_column(primary_key=True, default_factory=new_id)
     case_id: Mapped[RowId]
-    course_id: Mapped[ProfileId]
-    area_id: Mapped[ProfileId]
-    product_id: Mapped[ProfileId | None] = mapped_column(default=None)
+    course_id_sealed: Mapped[bytes] = mapped_column("course_id", init=False)
+    course_id: Sealed[str] = Sealed(str)
+    area_id_sealed: Mapped[bytes] = mapped_column("area_id", init=False)
+    area_id: Sealed[str] = Sealed(str)
+    product_id_sealed: Mapped[bytes | None] = mapped_column("product_id", init=False)
+    product_id: Sealed[str | None] = Sealed(lambda: None)
     created_at: Mapped[dt.datetime]
     calendar_care: Mapped[CareEntries] = mapped_column(State(CareEntries), default=CareEntries.NEVER)
     calendar_details: Mapped[bool] = mapped_column(default=False)
@@ -286,7 +292,8 @@ class Appointment(Base, kw_only=True):
     numbing_entry: Mapped[bool] = mapped_column(default=False, init=False)
     """Whether calendars hold an entry "cream on": the cream is, or was before a move, put on at home."""
     cream_where: Mapped[str | None] = mapped_column(sa.String(16), default=None)
-    product_id: Mapped[ProfileId | None] = mapped_column(default=None)
+    product_id_sealed: Mapped[bytes | None] = mapped_column("product_id", init=False)
+    product_id: Sealed[str | None] = Sealed(lambda: None)
     practitioner_id: Mapped[ProfileId | None] = mapped_column(default=None)
     room_id: Mapped[ProfileId | None] = mapped_column(default=None)
     sequence: Mapped[int] = mapped_column(default=0)

@@ -17,7 +17,7 @@ from intake_plugin.clinical.screening import Finding, Screening
 from intake_plugin.errors import NotFound
 from intake_plugin.journeys import access, consent, intake
 from intake_plugin.journeys.intake import Identity
-from intake_plugin.journeys.suitability import lifted_of
+from intake_plugin.journeys.suitability import is_lifted, lifted_of
 from intake_plugin.records.tables import Case, CaseState
 from intake_plugin.web import forms
 from intake_plugin.web.forms import AnswersForm, Asking, OneChoice, Wording
@@ -158,7 +158,7 @@ def questions(visit: Visit, key: str) -> ResponseReturnValue:
 
 def _steps(visit: Visit) -> tuple[tuple[Page, tuple[Question, ...]], ...]:
     office, case = visit.office, visit.own
-    return walk(office.protocol_of(case), intake.answers_of(case), today=office.today)
+    return walk(office.protocol_of(case), intake.counting_of(office, case), today=office.today)
 
 
 def _asking(visit: Visit, asked: tuple[Question, ...]) -> Asking:
@@ -174,7 +174,7 @@ def _asking(visit: Visit, asked: tuple[Question, ...]) -> Asking:
         },
         today=office.today,
         birth_date=None if identity is None else identity.birth_date,
-        given=answers,
+        given=intake.given_of(case),
     )
 
 
@@ -281,7 +281,7 @@ def _about_group(visit: Visit) -> AnswerGroup:
 def _answer_groups(
     visit: Visit, steps: tuple[tuple[Page, tuple[Question, ...]], ...]
 ) -> tuple[AnswerGroup, ...]:
-    texts, answers = visit.office.texts_of(visit.own), intake.answers_of(visit.own)
+    texts, answers = visit.office.texts_of(visit.own), intake.counting_of(visit.office, visit.own)
     lines: dict[str, list[AnswerLine]] = {}
     for page, asked in steps:
         change = visit.url("questions", key=page.key, **{"return": "check"})
@@ -305,11 +305,13 @@ def outcome(visit: Visit) -> ResponseReturnValue:
     if screening is None:
         raise NotFound("This case has no outcome.")
     reasons, others = _reasons(case, screening)
+    again = intake.overtaken(office, case)
     return show(
         visit,
         "outcome.html",
         page="outcome",
-        heading=_outcome_heading(case, screening),
+        heading=_("Check your answers again") if again else _outcome_heading(case, screening),
+        again=again,
         state=case.state.value,
         case=case,
         screening=screening,
@@ -319,7 +321,7 @@ def outcome(visit: Visit) -> ResponseReturnValue:
         advice=screening.advice,
         left_out=[finding for finding in screening.findings if finding.excludes],
         can_reopen=case.state in intake.REOPENS,
-        goes_on=case.state in {CaseState.CONSENT, CaseState.BOOKING, CaseState.BOOKED},
+        goes_on=not again and case.state in {CaseState.CONSENT, CaseState.BOOKING, CaseState.BOOKED},
     )
 
 
@@ -366,11 +368,12 @@ def _reasons(case: Case, screening: Screening) -> tuple[list[Finding], list[Find
     Nothing that a clinician has lifted. Only the first kind's "what next" fits the page: "choose a
     time from this date" would be wrong beside a stop.
     """
-    lifted = lifted_of(case)
     standing = [
         finding
         for finding in screening.findings
-        if finding.outcome is not Outcome.ADVISE and not finding.excludes and finding.rule_id not in lifted
+        if finding.outcome is not Outcome.ADVISE
+        and not finding.excludes
+        and not is_lifted(case, finding, screening)
     ]
     if case.state == CaseState.WAITING:
         decides = [finding for finding in standing if finding.until_healed]
@@ -386,6 +389,8 @@ def consents(visit: Visit) -> ResponseReturnValue:
     """List the documents with what is still to be signed."""
     documents = _documents(visit)
     if request.method == "POST":
+        if all(document.settled for document in documents) and visit.own.state == CaseState.CONSENT:
+            consent.proceed(visit.office, visit.own)
         return redirect(_after_signing(visit, documents), 303)
     return show(
         visit,

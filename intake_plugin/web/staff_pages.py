@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,12 +23,15 @@ from intake_plugin.web import forms
 from intake_plugin.web.booking_pages import calendar_response
 from intake_plugin.web.calendar_words import calendar_words
 from intake_plugin.web.forms import AnswersForm, DateLimits, DateParts, LongText, OneChoice, Wording
-from intake_plugin.web.i18n import _
+from intake_plugin.web.i18n import _, format_day
 from intake_plugin.web.intake_pages import MISTAKEN
 from intake_plugin.web.render import show
 from intake_plugin.web.visit import Visit
 
 CLEAR_FROM_DATE = "not_before"
+NUMBING_CHOICE = "numbing"
+LONGEST_VERSION = 9
+"""Digits of the version that a decision form carries."""
 LATEST = 50
 """How many entries of a case's history its page shows."""
 
@@ -35,6 +39,7 @@ LATEST = 50
 def state_names() -> dict[CaseState, str]:
     """Return what the clinic calls each state of a case, in the order of the filter."""
     return {
+        CaseState.DRAFT: _("Answering again"),
         CaseState.REVIEW: _("To decide"),
         CaseState.WAITING: _("Waiting until healed"),
         CaseState.STOPPED: _("Stopped"),
@@ -127,7 +132,7 @@ def _case_page(visit: Visit, found: WholeCase, form: AnswersForm) -> ResponseRet
         answered=[row for row in rows if not row.flagged],
         sources=lambda sources: [_source_words(protocol, source) for source in sources],
         form=form,
-        may_decide=found.decidable and current_staff().role == "decide",
+        may_decide=bool(found.verdicts) and current_staff().role == "decide",
         protocol=protocol,
         titles=_titles(visit),
         states=state_names(),
@@ -179,7 +184,12 @@ def decision(visit: Visit, reference: str) -> ResponseReturnValue:
     """Record a clinician's decision."""
     found = review.whole(visit.office, current_staff(), reference)
     form = forms.make_form(_decision_controls(visit, found), request.form)
-    if not (_validated(form) and request.form.get("version", "").isdecimal()):
+    version = request.form.get("version", "")
+    if not (
+        _validated(form, review.latest_not_before(visit.office))
+        and version.isdecimal()
+        and len(version) <= LONGEST_VERSION
+    ):
         return _case_page(visit, found, form)
     review.decide(visit.office, current_staff(), reference, _ruling(form))
     return redirect(visit.url("staff.case_page", reference=reference), 303)
@@ -189,6 +199,7 @@ def _verdicts() -> dict[Verdict, str]:
     return {
         Verdict.CLEAR: _("Clear for booking"),
         Verdict.CLEAR_FROM: _("Clear for booking from a date"),
+        Verdict.ASK_AGAIN: _("Ask the patient to check the answers again"),
         Verdict.DECLINE: _("Decline"),
     }
 
@@ -210,10 +221,17 @@ def _decision_controls(visit: Visit, found: WholeCase) -> dict[str, Any]:
     limits = DateLimits(today=visit.office.today, tense="future")
     controls: dict[str, Any] = {
         "verdict": OneChoice(
-            verdict, options=[SelectChoice(value=key, label=label) for key, label in _verdicts().items()]
+            verdict,
+            options=[
+                SelectChoice(value=key, label=label)
+                for key, label in _verdicts().items()
+                if key in found.verdicts
+            ],
         ),
         CLEAR_FROM_DATE: DateParts(date, limits=limits, required=False),
     }
+    if found.numbing_choices:
+        controls[NUMBING_CHOICE] = _numbing_control(visit, found)
     if _home_possible(visit, found):
         home = Wording(
             label=_("May the patient put the numbing cream on at home?"),
@@ -225,19 +243,41 @@ def _decision_controls(visit: Visit, found: WholeCase) -> dict[str, Any]:
     return controls | {"note": LongText(note, max_length=forms.LONGEST_TEXT)}
 
 
+def _numbing_control(visit: Visit, found: WholeCase) -> Any:
+    wording = Wording(
+        label=_("Numbing"),
+        subject=_("Numbing"),
+        missing=_("Select the numbing product, or none"),
+        hint=_("Screening left this open. It counts only if you clear the case."),
+    )
+    names = visit.office.protocol_of(found.case).words(visit.locale).products
+    options = [
+        SelectChoice(value=key, label=names[key].name if key in names else _("Without numbing cream"))
+        for key in found.numbing_choices
+    ]
+    return OneChoice(wording, options=options, required=False)
+
+
 def _home_possible(visit: Visit, found: WholeCase) -> bool:
     product = found.screening.numbing.product if found.screening else None
     policy = visit.office.treatment_of(found.case).numbing
     return product is not None and product.home and policy.home == "approved"
 
 
-def _validated(form: AnswersForm) -> bool:
+def _validated(form: AnswersForm, latest: dt.date) -> bool:
     """Validate the form; the date belongs to exactly one of the decisions."""
     valid = bool(form.validate())
+    cleared = form.answers["verdict"] in {Verdict.CLEAR, Verdict.CLEAR_FROM}
+    if NUMBING_CHOICE in form and cleared and not form.answers[NUMBING_CHOICE]:
+        form[NUMBING_CHOICE].errors = [form[NUMBING_CHOICE].wording.missing]
+        valid = False
     date = form[CLEAR_FROM_DATE]
     if date.errors:
-        return valid
+        return False
     wanted = form.answers["verdict"] == Verdict.CLEAR_FROM
+    answer = form.answers[CLEAR_FROM_DATE]
+    if isinstance(answer, PartialDate) and answer.earliest > latest:
+        date.errors = [_("First possible date must be %(date)s or earlier", date=format_day(latest))]
     if wanted and not date.typed:
         date.errors = [date.wording.missing]
     elif date.typed and not wanted and form.answers["verdict"]:
@@ -254,6 +294,7 @@ def _ruling(form: AnswersForm) -> Ruling:
         version=int(request.form["version"]),
         not_before=date.earliest if isinstance(date, PartialDate) else None,
         home_numbing=answers.get("home_numbing") == "yes",
+        numbing=str(answers[NUMBING_CHOICE]) if answers.get(NUMBING_CHOICE) else None,
     )
 
 

@@ -59,19 +59,22 @@ class Desk:
     """One way into the clinic: an office with a database session of its own."""
 
     office: Office
+    email: str | None = None
+    """Whose cases these are; by default everybody is somebody else."""
 
     @property
     def session(self) -> Session:
         return self.office.session
 
     def at(self, now: dt.datetime) -> Desk:
-        return Desk(replace(self.office, now=now))
+        return Desk(replace(self.office, now=now), self.email)
 
     def begun(self) -> Case:
         return access.begin(self.office, protocol_id="microneedling", locale="en")[0]
 
-    def identified(self, *, born: dt.date = BORN, email: str = "pat@example.com") -> Case:
+    def identified(self, *, born: dt.date = BORN) -> Case:
         case = self.begun()
+        email = self.email or f"{case.reference.lower()}@example.com"
         identity = Identity(name="Pat Example", birth_date=born, email=email, telephone="020 7946 0123")
         intake.identify(self.office, case, identity)
         return case

@@ -196,7 +196,7 @@ def test_of_eight_patients_at_once_one_gets_the_series_and_seven_get_none(
 
 def test_cream_at_home_needs_the_clinic_the_product_and_a_clinician(desk: Desk, clinician: Staff) -> None:
     case = desk.screened(medicines=("blood_thinner",))
-    ruling = Ruling(verdict=Verdict.CLEAR, note="", version=case.version, home_numbing=True)
+    ruling = Ruling(verdict=Verdict.CLEAR, note="Small area.", version=case.version, home_numbing=True)
     review.decide(desk.office, clinician, case.reference, ruling)
     desk.sign_all(case)
     booking.confirm(desk.office, case, desk.plan(case))

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 
+from intake_plugin.clinical.answers import to_json
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
 from intake_plugin.journeys import consent, intake
 from intake_plugin.journeys.consent import Act, DocumentState
+from intake_plugin.journeys.intake import answers_of
+from intake_plugin.records.keyring import KeyRing
 from intake_plugin.records.tables import AuditEntry, Case, CaseState, Signature
+from intake_plugin.state import KEY
+from intake_plugin.testing import keys
 from tests.journeys.conftest import CLINIC, Desk
 
 
@@ -101,3 +109,23 @@ def test_a_signature_given_for_other_answers_does_not_count(desk: Desk) -> None:
     assert case.state == CaseState.CONSENT
     assert {state.signature for state in consent.documents(desk.office, case)} == {None}
     assert len(desk.session.scalars(sa.select(Signature)).all()) == signed
+
+
+def test_the_hash_of_the_answers_cannot_be_worked_out_from_likely_answers(desk: Desk) -> None:
+    case = desk.screened()
+    likely = json.dumps(to_json(answers_of(case)), sort_keys=True, ensure_ascii=False).encode()
+    guesses = {hashlib.sha256(likely).hexdigest(), KeyRing.parse(keys("other")).mac("answers", likely)}
+    assert case.answers_hash not in guesses
+    assert case.answers_hash == desk.office.keyring.mac("answers", likely)
+
+
+def test_what_was_signed_counts_after_the_keys_have_changed(desk: Desk, app: Flask) -> None:
+    case = desk.signed()
+    checked = intake.answers_hash(case)
+    ring = KeyRing.parse(f"{keys('new')},{keys()}")
+    app.extensions[KEY] = replace(app.extensions[KEY], keyring=ring)
+    assert intake.answers_hash(case) != checked
+    assert all(state.settled for state in consent.documents(desk.office, case))
+    intake.reopen(desk.office, case)
+    intake.submit(desk.office, case, shown=checked)
+    assert all(state.settled for state in consent.documents(desk.office, case))

@@ -148,6 +148,7 @@ def test_one_clinic_never_sees_another_ones_case(make_desk: Callable[..., Desk],
 
 
 def test_cases_with_the_same_e_mail_address_are_shown_together(desk: Desk, clinician: Staff) -> None:
+    desk.email = "pat@example.com"
     stopped, second = desk.screened(pregnant="yes"), desk.screened()
     found = review.whole(desk.office, clinician, second.reference)
     assert [case.reference for case in found.related] == [stopped.reference]
