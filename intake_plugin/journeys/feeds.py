@@ -14,7 +14,8 @@ Rules of reading, in words:
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -363,20 +364,23 @@ class OpenFeed:
         """What changes with every change of the feed's octets, the same in every process."""
         return feeds.etag(self.recipe, *self.found.state)
 
-    def octets(self) -> Iterator[bytes]:
+    def octets(self, app_context: Callable[[], AbstractContextManager[Any]]) -> Iterator[bytes]:
         """Return the feed in pieces, each read when it is asked for, on a session of its own.
 
-        The clinic's may be read after the request has ended; a patient's needs the app's keys.
+        The request may have ended by then; the seals of rows are opened within `app_context`.
         """
-        return self._read(self.office.session.get_bind(Appointment))
+        return self._read(self.office.session.get_bind(Appointment), app_context)
 
-    def _read(self, bind: sa.Engine | sa.Connection) -> Iterator[bytes]:
+    def _read(
+        self, bind: sa.Engine | sa.Connection, app_context: Callable[[], AbstractContextManager[Any]]
+    ) -> Iterator[bytes]:
         with Session(bind) as session:
             office = replace(self.office, session=session)
 
             def load(uids: Sequence[str]) -> list[Visit]:
-                visits = _visits(office, self.found, uids, self.link)
-                session.rollback()
+                with app_context():
+                    visits = _visits(office, self.found, uids, self.link)
+                    session.rollback()
                 return visits
 
             stamps = _stamps(office, self.found)

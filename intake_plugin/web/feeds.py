@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from flask import Response, redirect, request, url_for
+from flask import Response, current_app, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.http import http_date, quote_etag
 from wtforms.fields import SelectChoice
@@ -68,10 +68,10 @@ def _answer(opened: OpenFeed) -> Response:
     if request.if_none_match.contains_weak(opened.etag):
         return Response(status=304)
     zipped = request.accept_encodings.quality("gzip") > 0
-    octets: Iterable[bytes] | bytes = iter(())
+    octets: Iterable[bytes] = iter(())
     if request.method != "HEAD":
-        pieces = _zipped(opened.octets()) if zipped else opened.octets()
-        octets = pieces if opened.found.audience == "clinic" else b"".join(pieces)
+        pieces = opened.octets(current_app.app_context)
+        octets = _zipped(pieces) if zipped else pieces
     response = Response(octets, content_type=CONTENT_TYPE)
     if zipped:
         response.headers["Content-Encoding"] = "gzip"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import icalendar
@@ -35,7 +36,9 @@ def tag(desk: Desk, raw: str) -> str:
 def read(desk: Desk, raw: str) -> bytes:
     found = feeds.find(desk.office, raw)
     assert found is not None
-    return b"".join(feeds.open_feed(desk.office, found, calendar_words(), name="x", link=LINK).octets())
+    return b"".join(
+        feeds.open_feed(desk.office, found, calendar_words(), name="x", link=LINK).octets(nullcontext)
+    )
 
 
 def events(octets: bytes) -> dict[str, icalendar.Event]:
@@ -238,7 +241,7 @@ def test_a_reader_who_hangs_up_leaves_no_connection_behind(app: Flask, desk: Des
     pool = engine.pool
     assert isinstance(pool, sa.QueuePool)
     SHARED.clear()
-    pieces = opened.octets()
+    pieces = opened.octets(app.app_context)
     for _ in range(2):
         assert next(pieces)
         assert pool.checkedout() == 0
