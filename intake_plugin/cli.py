@@ -11,13 +11,16 @@ import click
 import sqlalchemy as sa
 from flask.cli import ScriptInfo
 
-from intake_plugin.errors import IntakeError
+from intake_plugin.errors import IntakeError, did_you_mean
+from intake_plugin.journeys import race as races
 from intake_plugin.journeys import upkeep
-from intake_plugin.journeys.office import Office
+from intake_plugin.journeys.office import SYSTEM, Office
+from intake_plugin.journeys.why import why_not_offered
 from intake_plugin.records import audit, keyring
 from intake_plugin.records.base import Base
 from intake_plugin.settings import Approval, Clinic, Treatment
 from intake_plugin.state import State, current_state
+from intake_plugin.web.why_words import reason_words
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -90,17 +93,87 @@ def verify() -> None:
 @intake.command()
 @_in_app
 def expire() -> None:
-    """Delete drafts and links that have run out; for cron, on as many hosts as you like."""
-    state, now = current_state(), dt.datetime.now(dt.UTC)
+    """Delete drafts, links and holds that have run out; for cron, on as many hosts as you like."""
+    state = current_state()
     for clinic in {clinic.id: clinic for clinic in state.clinics.values()}.values():
-        office = Office(
-            clinic=clinic,
-            session=state.db.session(),
-            settings=state.settings,
-            keyring=state.keyring,
-            now=now,
+        click.echo(f"{clinic.id}: {upkeep.expire(_office(state, clinic))} drafts deleted")
+
+
+@intake.command()
+@click.argument("clinic", required=False)
+@click.option("--workers", default=16, show_default=True, type=click.IntRange(2), help="Patients at once.")
+@click.option("--rounds", default=100, show_default=True, type=click.IntRange(1), help="How often.")
+@_in_app
+def race(clinic: str | None, workers: int, rounds: int) -> None:
+    """Prove on this site's own database that one time cannot be booked twice.
+
+    CLINIC is the name of a mount, the first one if left out. Its hours and its first treatment are
+    used in a scratch clinic, of which nothing stays behind. The exit code is 1 after any overlap
+    or any series booked in part.
+    """
+    state = current_state()
+    if not state.clinics:
+        raise click.ClickException("No clinic is mounted. Register intake.blueprint(...) for at least one.")
+    mount = clinic or next(iter(state.clinics))
+    if mount not in state.clinics:
+        raise click.ClickException(f"No clinic is mounted as {mount!r}.{did_you_mean(mount, state.clinics)}")
+    office = _office(state, state.clinics[mount])
+    dialect = state.db.engine.dialect.name
+    click.echo(f"{mount}: {workers} patients reach for one series at once, {rounds} times, on {dialect}")
+    try:
+        found = races.race(office, workers=workers, rounds=rounds)
+    except IntakeError as error:
+        raise click.ClickException(str(error)) from None
+    lost = ", ".join(f"{count} {name}" for name, count in sorted(found.lost.items()))
+    click.echo(f"rounds {found.rounds}, winners {found.winners}, overlaps {found.overlaps}")
+    click.echo(f"lost: {lost or 'none'}; {found.rate:.0f} attempts a second")
+    if not found.sound:
+        raise click.ClickException("Something was booked twice or in part. This database must not be used.")
+
+
+def _office(state: State, clinic: Clinic) -> Office:
+    return Office(
+        clinic=clinic,
+        session=state.db.session(),
+        settings=state.settings,
+        keyring=state.keyring,
+        now=dt.datetime.now(dt.UTC),
+    )
+
+
+@intake.command("why-not")
+@click.argument("clinic")
+@click.argument("resource")
+@click.argument("time", type=click.DateTime(["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"]))
+@click.option("--case", "reference", help="Ask about the visit and the findings of this case.")
+@_in_app
+def why_not(clinic: str, resource: str, time: dt.datetime, reference: str | None) -> None:
+    """Say why RESOURCE cannot be booked at CLINIC for a patient who arrives at TIME, its local time.
+
+    CLINIC is a mount or a clinic's id, RESOURCE a practitioner's or a room's id, or "any". Without
+    --case the visit is the shortest that the clinic's first treatment has.
+    """
+    state = current_state()
+    found = _clinic(state, clinic)
+    try:
+        answer = why_not_offered(
+            _office(state, found),
+            time,
+            actor=SYSTEM,
+            resource_id=None if resource == "any" else resource,
+            reference=reference,
         )
-        click.echo(f"{clinic.id}: {upkeep.expire(office)} drafts deleted")
+    except IntakeError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo("\n".join(reason_words(found, answer, each) for each in answer.reasons) or "It is offered.")
+
+
+def _clinic(state: State, name: str) -> Clinic:
+    for mount, clinic in state.clinics.items():
+        if name in {mount, clinic.id}:
+            return clinic
+    known = [*state.clinics, *(clinic.id for clinic in state.clinics.values())]
+    raise click.ClickException(f"There is no clinic {name!r}.{did_you_mean(name, known)}")
 
 
 def _listed(lines: list[str]) -> str:

@@ -12,6 +12,7 @@ IntakeError
     ├── OutOfTurn           an earlier step has to come first; carries that step
     ├── Stale               the page shown is older than what is stored
     ├── TimeTaken           a chosen time has gone; nothing was written
+    ├── TooLate             the clinic's notice for a move or a cancellation has passed
     └── Busy                the database gave no lock in time; trying again helps
 """
 
@@ -105,6 +106,10 @@ class Stale(JourneyError):
 
 class TimeTaken(JourneyError):
     """A chosen time is no longer free; nothing of the series was written."""
+
+
+class TooLate(JourneyError):
+    """A session begins too soon to be moved or cancelled without the clinic."""
 
 
 class Busy(JourneyError):

@@ -32,7 +32,9 @@ __all__ = [
     "load_settings",
 ]
 
-DEFAULTS: Final[Mapping[str, str]] = MappingProxyType({"draft_lifetime": "P7D", "link_lifetime": "P730D"})
+DEFAULTS: Final[Mapping[str, str]] = MappingProxyType(
+    {"draft_lifetime": "P7D", "link_lifetime": "P730D", "lock_timeout": "PT5S"}
+)
 """What a deployment that says nothing gets, as ISO 8601 durations."""
 
 CALENDAR_DEFAULTS: Final[Mapping[str, str]] = MappingProxyType(
@@ -52,6 +54,8 @@ _SUFFIX: Final = ".toml"
 _PREFIX: Final = "INTAKE_"
 _INACTIVITY: Final = dt.timedelta(hours=20)
 """WCAG 2.2, success criterion 2.2.1: a limit longer than this needs no warning."""
+_PATIENCE: Final = dt.timedelta(seconds=1)
+"""The least lock time-out that every database can keep: MariaDB counts whole seconds."""
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?")
 
 
@@ -187,6 +191,8 @@ def load_clinic(source: str | Path | Mapping[str, Any]) -> Clinic:
         horizon = "P3M"
         grid = "PT15M"
         drift = "P3D"
+        hold = "PT20M"                      # how long chosen times are held, per press
+        hold_most = "PT4H"                  # and in all
         move_notice = "PT48H"
         cancel_notice = "PT48H"
 
@@ -302,9 +308,10 @@ def _changed_wrongly(entry: TreatmentEntry, protocol: Protocol, name: str) -> It
 def load_settings(config: Mapping[str, Any]) -> Settings:
     """Read the deployment settings from `app.config`, or from its namespace `INTAKE_`.
 
-    `INTAKE_KEYS` is the key ring or a callable that returns it, `INTAKE_DRAFT_LIFETIME` and
-    `INTAKE_LINK_LIFETIME` are ISO 8601 durations or timedeltas (see `DEFAULTS`), `INTAKE_EMBED`
-    lists the origins that may show the patient pages in a frame. Raises `ConfigurationError`.
+    `INTAKE_KEYS` is the key ring or a callable that returns it. `INTAKE_DRAFT_LIFETIME`,
+    `INTAKE_LINK_LIFETIME` and `INTAKE_LOCK_TIMEOUT`, how long a request waits for a lock in the
+    database, are ISO 8601 durations or timedeltas (see `DEFAULTS`). `INTAKE_EMBED` lists the origins
+    that may show the patient pages in a frame. Raises `ConfigurationError`.
     """
     raw = {**DEFAULTS, **{name: _plain(name, value) for name, value in _own(config).items()}}
     structured = read(raw, Settings, "")
@@ -348,6 +355,8 @@ def _setting_problems(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "draft_lifetime", f"{what} (WCAG 2.2, 2.2.1); write 'P7D' or at least 'PT{hours}H'."
     if settings.link_lifetime <= dt.timedelta():
         yield "link_lifetime", "A patient's link must work for some time; write days, such as 'P730D'."
+    if settings.lock_timeout < _PATIENCE:
+        yield "lock_timeout", "Waiting for a lock takes a second at least; write 'PT5S'."
     for origin in settings.embed:
         if not _ORIGIN.fullmatch(origin):
             yield "embed", f"{origin!r} is not an origin; write 'https://www.example.org', without a path."

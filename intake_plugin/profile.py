@@ -39,6 +39,10 @@ _ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _SPAN: Final = re.compile(r"(\d\d:\d\d)\s*[-\u2013]\s*(\d\d:\d\d)")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _DAY: Final = dt.timedelta(days=1)
+_EXTENSIONS: Final = 10
+"""How often WCAG 2.2, success criterion 2.2.1, wants a time limit extensible."""
+_LONG: Final = dt.timedelta(hours=20)
+"""A limit longer than this needs no extension, by the same criterion."""
 _NO_TIME: Final = dt.timedelta()
 
 
@@ -251,6 +255,11 @@ def _closures(place: str, closures: Iterable[ClosureEntry]) -> Found:
 def _booking(booking: BookingPolicy) -> Found:
     if booking.grid <= _NO_TIME or _DAY % booking.grid:
         yield "booking.grid", "The grid must divide a day, so that every day has the same times: 'PT15M'."
+    if booking.hold <= _NO_TIME:
+        yield "booking.hold", "Chosen times are held for some time, so that nobody loses them while reading."
+    elif booking.hold_most < booking.hold * (1 + _EXTENSIONS) and booking.hold_most < _LONG:
+        what = f"A patient must be able to extend a time limit {_EXTENSIONS} times (WCAG 2.2, 2.2.1)"
+        yield "booking.hold_most", f"{what}; write at least {1 + _EXTENSIONS} times 'hold', or 'PT20H'."
     if booking.horizon == Wait():
         yield "booking.horizon", "With no horizon nothing can be booked; write a wait such as 'P3M'."
 

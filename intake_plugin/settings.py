@@ -30,6 +30,8 @@ class Settings:
     """How long an unfinished draft can be resumed, ISO 8601; WCAG 2.2.1 asks for at least 20 hours."""
     link_lifetime: dt.timedelta
     """How long a patient's own link works."""
+    lock_timeout: dt.timedelta
+    """How long a request waits for a lock in the database before it says that somebody else is booking."""
     embed: tuple[str, ...] = ()
     """Origins that may show the patient pages in a frame."""
 
@@ -130,6 +132,10 @@ class BookingPolicy:
     """Arrival times lie on this grid, counted in local time from midnight."""
     drift: Wait
     """How far from the usual interval a proposed session may move to keep weekday and hour."""
+    hold: dt.timedelta
+    """How long chosen times are held while the patient decides, and how much longer after each press."""
+    hold_most: dt.timedelta
+    """How long the times of one choice can be held in all."""
     move_notice: dt.timedelta
     cancel_notice: dt.timedelta
 

@@ -29,8 +29,9 @@ class Staff:
     """Who is at the clinic's desk, as the host knows them.
 
     `id` stays the same for a person for ever, because it signs the audit trail; at most 64
-    characters, and 200 for `name`. `role` is "decide" for clinicians who decide reviews, "read"
-    for everybody else. Raises ValueError when a value could not be stored.
+    characters, and 200 for `name`. `role` is "decide" for those who decide reviews, change bookings
+    and block time; "read" sees the desk and changes nothing. Raises ValueError when a value could
+    not be stored.
     """
 
     id: str

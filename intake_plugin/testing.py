@@ -58,6 +58,8 @@ PROFILE: Mapping[str, Any] = {
         "horizon": "P3M",
         "grid": "PT15M",
         "drift": "P3D",
+        "hold": "PT20M",
+        "hold_most": "PT4H",
         "move_notice": "PT48H",
         "cancel_notice": "PT48H",
     },

@@ -4,10 +4,10 @@ The rules of booking, in words:
 
 - A time is taken when its claims are in the database: one row for each tick of each resource,
   with the primary key as the proof. Checking before only makes the usual case friendly.
-- A series claims all its sessions in one transaction. If one claim fails, none is made, and the
-  patient sees fresh times with everything else kept.
-- Claims are inserted in key order, so that two series cannot wait for each other in a circle.
-- A page never claims by being looked at.
+- Choosing times holds them for a while (see `holding`), booking them makes them the patient's.
+- A series claims all its sessions in one transaction. If one claim fails, none is made; the times
+  are looked at again, with whoever else is free, and only then the patient is asked.
+- A page never claims or releases anything by being looked at.
 """
 
 from __future__ import annotations
@@ -15,36 +15,40 @@ from __future__ import annotations
 import datetime as dt
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from intake_plugin.clinical.care import CareEntry, care_for
 from intake_plugin.clinical.course import CoursePlan
 from intake_plugin.clinical.numbing import NumbingPlan
+from intake_plugin.clinical.protocol import Wait
 from intake_plugin.clinical.screening import Finding
 from intake_plugin.errors import OutOfTurn, TimeTaken
+from intake_plugin.journeys import holding
+from intake_plugin.journeys.holding import Choice, Taken, choice_of
 from intake_plugin.journeys.intake import answers_of, require, screening_of
-from intake_plugin.journeys.office import Office, note, writing
-from intake_plugin.journeys.times import Session, gap_of, midnight_of, session_of, sweep_of
-from intake_plugin.records.tables import (
-    TICK,
-    Appointment,
-    AppointmentState,
-    Case,
-    CaseState,
-    Claim,
-    Occupancy,
-    Series,
+from intake_plugin.journeys.office import Office, decided, note, writing
+from intake_plugin.journeys.times import (
+    Session,
+    gap_of,
+    midnight_of,
+    serves,
+    session_of,
+    sweep_of,
+    taken_of,
 )
-from intake_plugin.scheduling.claims import ticks
-from intake_plugin.scheduling.series import Gap, ProblemKind, Proposal, check, propose
-from intake_plugin.scheduling.slots import Slot, Sweep, offers, validate
+from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState, Series
+from intake_plugin.scheduling.series import Gap, Pattern, ProblemKind, Proposal, check, propose
+from intake_plugin.scheduling.slots import Slot, Sweep, days, offers, validate
+from intake_plugin.settings import Resource
 
 WEEK = dt.timedelta(weeks=1)
 """What one page of times shows."""
+
+_HAD: frozenset[ProblemKind | None] = frozenset({None, "short", "long"})
+"""Problems of a session whose time is free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,8 @@ class Notes:
 class Times:
     """One week of times for the first session, and where other weeks are."""
 
+    practitioner_id: str | None
+    """Whose times these are; None for anybody's."""
     slots: tuple[Slot, ...]
     first: dt.date
     last: dt.date
@@ -69,12 +75,27 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Month:
+    """Which days of a month have times for the first session, and where other months are."""
+
+    first: dt.date
+    days: Mapping[dt.date, int]
+    """How many times there are on each date that has any."""
+    practitioner_id: str | None
+    """Whose times these are; None for anybody's."""
+    before: dt.date | None
+    after: dt.date | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedSession:
     """One session of the proposed series; `problem` says why it cannot be booked as it stands."""
 
     proposal: Proposal
     numbing: NumbingPlan | None
     problem: ProblemKind | None
+    usual: bool
+    """Whether it keeps the weekday, the time and the practitioner asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +104,22 @@ class SeriesPlan:
 
     sessions: tuple[PlannedSession, ...]
     session: Session
+    taken: Taken
+    choice: Choice
+
+    @property
+    def slots(self) -> dict[int, Slot]:
+        """The sessions that can be had, by number."""
+        return {
+            planned.proposal.ordinal: planned.proposal.slot
+            for planned in self.sessions
+            if planned.proposal.slot is not None and planned.problem in _HAD
+        }
+
+    @property
+    def held_until(self) -> dt.datetime:
+        """When the hold ends or ended, aware, UTC."""
+        return self.choice.until
 
     @property
     def complete(self) -> bool:
@@ -111,24 +148,72 @@ def advice_of(case: Case) -> tuple[Finding, ...]:
     return () if screening is None else tuple(screening.advice)
 
 
-def times(office: Office, case: Case, *, first: dt.date | None = None) -> Times:
-    """Return a week of times for the first session, from `first` or the first week that has any."""
+def practitioners(office: Office, case: Case) -> tuple[Resource, ...]:
+    """Return who can be asked for; empty where there is no choice."""
+    found = tuple(
+        resource
+        for resource in office.clinic.resources
+        if resource.kind == "practitioner" and serves(resource, case.protocol_id)
+    )
+    return found if len(found) > 1 else ()
+
+
+def times(
+    office: Office, case: Case, *, first: dt.date | None = None, practitioner_id: str | None = None
+) -> Times:
+    """Return a week of times for the first session, from `first` or the first week that has any.
+
+    `practitioner_id` asks for one practitioner's times; an unknown one counts as none.
+    """
     require(office, case, "times")
+    asked = _asked(office, case, practitioner_id)
     session = session_of(office, case)
     soonest, horizon = _bounds(office, case)
     start = soonest if first is None else min(max(first, soonest), horizon)
     sweep = sweep_of(office, case, session, start, horizon if first is None else start + WEEK)
     if first is None:
-        start = _first_week(sweep, start, horizon)
+        start = _first_week(sweep, start, horizon, asked)
     last = min(start + WEEK - dt.timedelta(days=1), horizon)
     return Times(
-        slots=tuple(offers(sweep, first=start, last=last)),
+        practitioner_id=asked,
+        slots=tuple(offers(sweep, first=start, last=last, practitioner_id=asked)),
         first=start,
         last=last,
         earlier=max(start - WEEK, soonest) if start > soonest else None,
         later=last + dt.timedelta(days=1) if last < horizon else None,
         session=session,
     )
+
+
+def month(office: Office, case: Case, *, date: dt.date, practitioner_id: str | None = None) -> Month:
+    """Return how many times for the first session each day of a month has; see `times`."""
+    require(office, case, "times")
+    asked = _asked(office, case, practitioner_id)
+    soonest, horizon = _bounds(office, case)
+    first = min(max(date, soonest), horizon).replace(day=1)
+    following = Wait(months=1).after(first)
+    start, last = max(first, soonest), min(following - dt.timedelta(days=1), horizon)
+    sweep = sweep_of(office, case, session_of(office, case), start, last)
+    return Month(
+        first=first,
+        days=days(sweep, first=start, last=last, practitioner_id=asked),
+        practitioner_id=asked,
+        before=Wait(months=1).before(first) if soonest < first else None,
+        after=following if following <= horizon else None,
+    )
+
+
+def _asked(office: Office, case: Case, practitioner_id: str | None) -> str | None:
+    known = {resource.id for resource in practitioners(office, case)}
+    return practitioner_id if practitioner_id in known else None
+
+
+def _first_week(sweep: Sweep, start: dt.date, horizon: dt.date, asked: str | None) -> dt.date:
+    while start + WEEK <= horizon:
+        if days(sweep, first=start, last=start + WEEK - dt.timedelta(days=1), practitioner_id=asked):
+            break
+        start += WEEK
+    return start
 
 
 def _bounds(office: Office, case: Case) -> tuple[dt.date, dt.date]:
@@ -140,56 +225,113 @@ def _bounds(office: Office, case: Case) -> tuple[dt.date, dt.date]:
     return soonest, max(policy.horizon.after(office.today), soonest + WEEK)
 
 
-def _first_week(sweep: Sweep, start: dt.date, horizon: dt.date) -> dt.date:
-    while start + WEEK <= horizon:
-        if offers(sweep, first=start, last=start + WEEK - dt.timedelta(days=1)):
-            break
-        start += WEEK
-    return start
-
-
-def choose_first(office: Office, case: Case, arrive: dt.datetime) -> None:
-    """Keep the first session's time for the proposal; nothing is claimed yet.
+def choose_first(
+    office: Office, case: Case, arrive: dt.datetime, *, practitioner_id: str | None = None
+) -> None:
+    """Choose the first session's time; it and the series proposed around it are held.
 
     Raises TimeTaken when the time is not offered (any more).
     """
-    with writing(office, case) as locked:
-        require(office, locked, "times")
-        first, last = _bounds(office, locked)
-        if not _offered(office, locked, arrive, first, last):
-            raise TimeTaken("This time is no longer free. Choose another one.")
-        locked.plan = {"1": arrive.isoformat()}
-        note(office, locked, "choose first", {"arrive": arrive.isoformat()})
+
+    def act() -> None:
+        with writing(office, case) as locked:
+            require(office, locked, "times")
+            first, last = _bounds(office, locked)
+            start, end = midnight_of(office, first), midnight_of(office, last + dt.timedelta(days=1))
+            if not start <= arrive < end:
+                raise TimeTaken("This time is not offered. Choose another one.")
+            plan = _planned(office, locked, _fresh(office, {1: arrive}, practitioner_id), alternatives=0)
+            if 1 not in plan.slots or not _by(plan.slots[1], practitioner_id):
+                raise TimeTaken("This time is no longer free. Choose another one.")
+            held = _hold(office, locked, plan)
+            note(office, locked, "choose first", held.to_json())
+
+    decided(office, act)
 
 
-def _offered(office: Office, case: Case, arrive: dt.datetime, first: dt.date, last: dt.date) -> bool:
-    if not midnight_of(office, first) <= arrive < midnight_of(office, last + dt.timedelta(days=1)):
-        return False
-    date = arrive.astimezone(office.clinic.zone).date()
-    return validate(sweep_of(office, case, session_of(office, case), date, date), arrive) is not None
+def _fresh(office: Office, arrivals: Mapping[int, dt.datetime], practitioner_id: str | None) -> Choice:
+    return Choice(arrivals=arrivals, practitioner_id=practitioner_id, since=office.now, until=office.now)
+
+
+def _by(slot: Slot, practitioner_id: str | None) -> bool:
+    return practitioner_id is None or slot.practitioner_id == practitioner_id
 
 
 def change(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> None:
-    """Keep the patient's own choice of times; the next proposal shows which gaps break."""
-    with writing(office, case) as locked:
-        require(office, locked, "series")
-        locked.plan = {str(ordinal): arrive.isoformat() for ordinal, arrive in chosen.items()}
-        note(office, locked, "change series", {"sessions": len(chosen)})
+    """Keep the patient's own choice of times and hold what can be had of it.
+
+    The next proposal shows which gaps break and which times have gone.
+    """
+    _choose_again(office, case, chosen, "change series")
+
+
+def extend(office: Office, case: Case, chosen: Mapping[int, dt.datetime] | None = None) -> None:
+    """Hold the chosen times for longer, as far as the clinic's `hold_most`.
+
+    `chosen` is what the patient changed meanwhile; left out, the choice stays. A hold that has run
+    out is made anew; what somebody else took meanwhile is shown by the next proposal.
+    """
+    _choose_again(office, case, chosen, "extend hold")
+
+
+def _choose_again(office: Office, case: Case, chosen: Mapping[int, dt.datetime] | None, action: str) -> None:
+    def act() -> None:
+        with writing(office, case) as locked:
+            require(office, locked, "series")
+            before = _choice(locked)
+            choice = replace(before, arrivals=dict(before.arrivals if chosen is None else chosen))
+            if choice.until <= office.now:
+                choice = replace(choice, since=office.now)
+            try:
+                plan = _planned(office, locked, choice, alternatives=0)
+            except TimeTaken:
+                # Kept as posted, so that the page can say what is wrong with it.
+                holding.release(office, locked)
+                held = replace(choice, until=office.now)
+                locked.plan = held.to_json()
+            else:
+                held = _hold(office, locked, plan, arrivals=choice.arrivals)
+            note(office, locked, action, held.to_json())
+
+    decided(office, act)
+
+
+def _hold(
+    office: Office, case: Case, plan: SeriesPlan, *, arrivals: Mapping[int, dt.datetime] | None = None
+) -> Choice:
+    """Hold what can be had of a plan, and keep its arrivals, or others, as the patient's choice."""
+    policy = office.clinic.booking
+    wanted = holding.apart(plan.slots)
+    until = min(office.now + policy.hold, plan.choice.since + policy.hold_most) if wanted else office.now
+    holding.hold(office, case, wanted, plan.taken, until)
+    found = {ordinal: slot.arrive for ordinal, slot in plan.slots.items()}
+    held = replace(plan.choice, arrivals=found if arrivals is None else arrivals, until=until)
+    case.plan = held.to_json()
+    return held
+
+
+def extendable(office: Office, plan: SeriesPlan) -> bool:
+    """Whether pressing once more would hold the times for longer."""
+    most = plan.choice.since + office.clinic.booking.hold_most
+    return plan.held_until <= office.now or plan.held_until < most
 
 
 def proposal(office: Office, case: Case) -> SeriesPlan:
     """Return the whole series around the chosen first time, each session with alternatives."""
     require(office, case, "series")
-    return _planned(office, case, _chosen(case))
+    return _planned(office, case, _choice(case))
 
 
-def _chosen(case: Case) -> dict[int, dt.datetime]:
-    return {int(key): dt.datetime.fromisoformat(value) for key, value in (case.plan or {}).items()}
+def _choice(case: Case) -> Choice:
+    choice = choice_of(case)
+    if choice is None:
+        raise OutOfTurn("times")
+    return choice
 
 
-def _planned(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> SeriesPlan:
+def _planned(office: Office, case: Case, choice: Choice, *, alternatives: int = 3) -> SeriesPlan:
     session = session_of(office, case)
-    course = session.course
+    course, chosen, asked = session.course, choice.arrivals, choice.practitioner_id
     start, end = _reach(office, case, course)
     # Before anything is computed from them: a posted date may be thousands of years away.
     if 1 not in chosen or not all(start <= arrive < end for arrive in chosen.values()):
@@ -198,31 +340,42 @@ def _planned(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> S
     last = min(dates)
     for _ in range(course.sessions):
         last = course.gap_max.after(last)
-    sweep = sweep_of(office, case, session, min(dates), max(last, *dates))
-    first = validate(sweep, chosen[1])
-    if first is None:
-        raise TimeTaken("The first time is no longer free. Choose another one.")
+    first_date, last_date = min(dates), max(last, *dates)
+    taken = taken_of(office, case, first_date, last_date)
+    # A held time stays the patient's to book, although the clinic's notice passes meanwhile.
+    since = choice.since if choice.until > office.now else office.now
+    sweep = sweep_of(office, case, session, first_date, last_date, taken=taken, since=since)
+    first = validate(sweep, chosen[1], practitioner_id=asked) or validate(sweep, chosen[1])
     gap = partial(gap_of, course)
     proposals = propose(
         sweep,
-        first,
+        first or chosen[1],
         sessions=course.sessions,
         gap=gap,
         drift_days=office.clinic.booking.drift.days,
+        practitioner_id=asked,
         chosen=chosen,
+        alternatives=alternatives,
     )
     problems = _problems(sweep, proposals, chosen, gap)
     return SeriesPlan(
         session=session,
+        taken=taken,
+        choice=choice,
         sessions=tuple(
             PlannedSession(
                 proposal=each,
                 numbing=None if each.slot is None else session.numbing(each.slot.treatment),
                 problem=problems.get(each.ordinal),
+                usual=each.slot is None or _kept(proposals[0].slot, each.slot, asked),
             )
             for each in proposals
         ),
     )
+
+
+def _kept(first: Slot | None, slot: Slot, practitioner_id: str | None) -> bool:
+    return first is None or Pattern.of(first, practitioner_id).kept_by(slot)
 
 
 def _reach(office: Office, case: Case, course: CoursePlan) -> tuple[dt.datetime, dt.datetime]:
@@ -252,12 +405,13 @@ def confirm(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> Se
     A second confirmation of a booked case returns its series. Raises TimeTaken when a time has
     gone or a gap is broken; the choices are kept, so that the patient changes only what must be.
     """
-    try:
+
+    def act() -> Series:
         with writing(office, case) as locked:
             if locked.state == CaseState.BOOKED:
                 return series_of(office, locked)
             require(office, locked, "series")
-            plan = _planned(office, locked, chosen)
+            plan = _planned(office, locked, replace(_choice(locked), arrivals=chosen), alternatives=0)
             if len(chosen) != plan.session.course.sessions or not plan.complete:
                 raise TimeTaken("Not every time can be kept. Choose other times where it says so.")
             series = _book(office, locked, plan)
@@ -268,9 +422,9 @@ def confirm(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> Se
                 "book",
                 {"series": series.id, "times": [arrive.isoformat() for _, arrive in sorted(chosen.items())]},
             )
-    except IntegrityError:
-        raise TimeTaken("Somebody else booked one of these times a moment ago.") from None
-    return series
+        return series
+
+    return decided(office, act)
 
 
 def series_of(office: Office, case: Case) -> Series:
@@ -293,16 +447,17 @@ def _book(office: Office, case: Case, plan: SeriesPlan) -> Series:
     )
     office.session.add(series)
     office.session.flush()
-    booked: list[tuple[Appointment, Slot]] = []
+    appointments: dict[int, Appointment] = {}
     for planned in plan.sessions:
         slot = planned.proposal.slot
         if slot is None:
             raise OutOfTurn("series")
-        appointment = _appointment(office, series, planned, slot, len(plan.sessions))
-        booked.append((appointment, slot))
-    office.session.add_all(appointment for appointment, _ in booked)
+        ordinal = planned.proposal.ordinal
+        appointments[ordinal] = _appointment(office, series, planned, slot, len(plan.sessions))
+    office.session.add_all(appointments.values())
     office.session.flush()
-    _claim(office, booked)
+    wanted = {stretch: appointments[ordinal].id for stretch, ordinal in holding.apart(plan.slots).items()}
+    holding.book(office, case, wanted, plan.taken)
     return series
 
 
@@ -337,44 +492,6 @@ def _appointment(
 def first_uid(series_id: str) -> str:
     """Return the calendar UID of a series' first session: the series bears its id."""
     return str(uuid.UUID(series_id))
-
-
-def _claim(office: Office, booked: Sequence[tuple[Appointment, Slot]]) -> None:
-    """Insert the claims of all sessions in key order, and the stretches that stand for them."""
-    clinic_id = office.clinic.id
-    stretches = sorted(
-        (claim.resource_id, claim.lane, claim.start, claim.end, appointment.id)
-        for appointment, slot in booked
-        for claim in slot.claims
-    )
-    office.session.execute(
-        sa.insert(Claim),
-        [
-            {
-                "clinic_id": clinic_id,
-                "resource_id": resource_id,
-                "lane": lane,
-                "tick": tick,
-                "appointment_id": appointment_id,
-            }
-            for resource_id, lane, start, end, appointment_id in stretches
-            for tick in ticks(start, end, TICK)
-        ],
-    )
-    office.session.execute(
-        sa.insert(Occupancy),
-        [
-            {
-                "clinic_id": clinic_id,
-                "resource_id": resource_id,
-                "lane": lane,
-                "start_at": start,
-                "end_at": end,
-                "appointment_id": appointment_id,
-            }
-            for resource_id, lane, start, end, appointment_id in stretches
-        ],
-    )
 
 
 def appointments_of(office: Office, case: Case) -> Sequence[Appointment]:

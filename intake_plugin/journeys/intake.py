@@ -21,6 +21,7 @@ from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome
 from intake_plugin.clinical.questionnaire import first_unanswered, outdated, prune, walk
 from intake_plugin.clinical.screening import Screening
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
+from intake_plugin.journeys import holding
 from intake_plugin.journeys.office import Office, note, writing
 from intake_plugin.records.sealed import current_keyring
 from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState
@@ -359,6 +360,7 @@ def reopen(office: Office, case: Case) -> None:
             return
         if locked.state not in REOPENS:
             raise OutOfTurn(next_step(office, locked).name)
+        holding.release(office, locked)
         give_back(office, locked)
         note(office, locked, "reopen", {})
 

@@ -5,30 +5,35 @@ Rules of writing, in words:
 - A use case commits once, at its end; what fails before leaves nothing behind.
 - The case's row is locked before it is read for writing, and its version is checked on the way
   out, so that of two tabs one wins and the other is told (`Stale`).
+- On SQLite, which locks no rows, the same step takes the database's one write lock, so that what
+  is read afterwards stays true until the commit.
 - Locks are taken in one order: case, then claims in key order, then the head of the audit chain.
   Nobody waits for an earlier lock while holding a later one.
+- Nobody waits for longer than `INTAKE_LOCK_TIMEOUT`.
 - The audit entry is written last, in the transaction of the act it records.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from intake_plugin.clinical.protocol import Protocol, Texts
-from intake_plugin.errors import Busy, NotFound, Stale
-from intake_plugin.records import audit
+from intake_plugin.errors import Busy, NotFound, Stale, TimeTaken
+from intake_plugin.records import audit, locks
 from intake_plugin.records.keyring import KeyRing
 from intake_plugin.records.tables import AuditEntry, Case
 from intake_plugin.settings import Clinic, Settings, Treatment
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,22 +78,34 @@ PATIENT = audit.Actor(kind="patient", id="")
 SYSTEM = audit.Actor(kind="system", id="")
 
 
+class Crossed(Busy):
+    """The database gave up one of two transactions that waited for each other; a second try helps."""
+
+
+class Outrun(TimeTaken):
+    """Somebody else took, a moment before, what this transaction was about to take."""
+
+
 @contextmanager
 def transaction(office: Office) -> Iterator[None]:
     """Commit what the block wrote, or nothing of it.
 
     Raises Stale when somebody else wrote the same case meanwhile, Busy when the database could
-    not give a lock in time.
+    not give a lock in time, and Crossed, which is Busy too, when another try would help.
     """
     try:
-        yield
+        connection = office.session.connection({"mapper": Case})
+        with locks.patience(connection, office.settings.lock_timeout):
+            yield
+            office.session.flush()
         office.session.commit()
     except StaleDataError:
         office.session.rollback()
         raise Stale("This was changed in another window in the meantime.") from None
     except OperationalError as error:
         office.session.rollback()
-        raise Busy("Somebody else is writing at this moment. Nothing was changed.") from error
+        kind = Crossed if locks.worth_again(error) else Busy
+        raise kind("Somebody else is writing at this moment. Nothing was changed.") from error
     except BaseException:
         office.session.rollback()
         raise
@@ -98,6 +115,7 @@ def transaction(office: Office) -> Iterator[None]:
 def writing(office: Office, case: Case) -> Iterator[Case]:
     """Lock `case`, yield it as it is stored now, and commit (see `transaction`)."""
     with transaction(office):
+        _lock_sqlite(office, case)
         statement = (
             sa.select(Case)
             .where(Case.clinic_id == office.clinic.id, Case.id == case.id)
@@ -109,6 +127,33 @@ def writing(office: Office, case: Case) -> Iterator[Case]:
             raise NotFound("This case is no longer stored.")
         yield locked
         locked.updated_at = office.now
+
+
+def _lock_sqlite(office: Office, case: Case) -> None:
+    if office.session.get_bind(Case).dialect.name == "sqlite":
+        mine = sa.update(Case).where(Case.clinic_id == office.clinic.id, Case.id == case.id)
+        office.session.execute(mine.values(id=Case.id), execution_options={"synchronize_session": False})
+
+
+def decided(office: Office, act: Callable[[], T]) -> T:
+    """Run a use case that takes times until it is decided, each try in a transaction of its own.
+
+    After losing a time to somebody else it looks again, and takes the next practitioner or room
+    that is free; every such loss means that one lane more is taken, so there are no more tries than
+    lanes. Two transactions that waited for each other are tried once more. Raises TimeTaken when
+    all are taken, Busy when the database gave no lock.
+    """
+    crossed = False
+    for _ in range(1 + sum(resource.lanes for resource in office.clinic.resources)):
+        try:
+            return act()
+        except (IntegrityError, Outrun):
+            continue
+        except Crossed:
+            if crossed:
+                raise
+            crossed = True
+    raise TimeTaken("Somebody else booked one of these times a moment ago.")
 
 
 def note(

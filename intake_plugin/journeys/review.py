@@ -16,6 +16,7 @@ from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome, Question
 from intake_plugin.clinical.questionnaire import walk
 from intake_plugin.clinical.screening import NUMBING, Screening
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
+from intake_plugin.journeys import holding
 from intake_plugin.journeys.intake import (
     Identity,
     answers_of,
@@ -136,7 +137,7 @@ def _first_appointments(office: Office, case_ids: Sequence[str]) -> dict[str, dt
 def whole(office: Office, staff: Staff, reference: str) -> WholeCase:
     """Return one case with everything that belongs to it, and record that it was read."""
     with transaction(office):
-        case = _by_reference(office, reference)
+        case = by_reference(office, reference)
         session, mine = office.session, (office.clinic.id, case.id)
         found = WholeCase(
             case=case,
@@ -172,7 +173,8 @@ def whole(office: Office, staff: Staff, reference: str) -> WholeCase:
     return found
 
 
-def _by_reference(office: Office, reference: str) -> Case:
+def by_reference(office: Office, reference: str) -> Case:
+    """Return the clinic's case of a reference; raises NotFound for a draft's or another clinic's."""
     case = office.session.scalars(
         sa.select(Case).where(
             Case.clinic_id == office.clinic.id,
@@ -280,13 +282,14 @@ def decide(office: Office, staff: Staff, reference: str, ruling: Ruling) -> None
     if staff.role != "decide":
         raise NotFound("Your account can read cases but not decide them.")
     _refuse_contradiction(office, ruling)
-    with writing(office, _by_reference(office, reference)) as case:
+    with writing(office, by_reference(office, reference)) as case:
         screening = screening_of(case)
         if screening is None or ruling.verdict not in verdicts_for(case):
             raise OutOfTurn(next_step(office, case).name)
         if case.version != ruling.version:
             raise Stale("The case has changed since this page was shown. Read it once more.")
         office.session.add(_decision(office, staff, case, ruling))
+        holding.release(office, case)
         match ruling.verdict:
             case Verdict.DECLINE:
                 case.state, case.plan = CaseState.DECLINED, None

@@ -7,23 +7,21 @@ sweep offers a time, proposes a series and validates what a patient chose.
 from __future__ import annotations
 
 import datetime as dt
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass
-
-import sqlalchemy as sa
 
 from intake_plugin.clinical.course import CoursePlan, area_of, plan_course
 from intake_plugin.clinical.numbing import NumbingChoice, NumbingPlan
 from intake_plugin.clinical.numbing import plan as plan_numbing
+from intake_plugin.journeys.holding import EVERY_LANE, Taken, load_taken
 from intake_plugin.journeys.intake import answers_of
 from intake_plugin.journeys.office import Office
 from intake_plugin.journeys.suitability import Unsuitable, numbing_of
-from intake_plugin.records.tables import TICK, Case, Occupancy
+from intake_plugin.records.tables import TICK, Case
 from intake_plugin.scheduling.clocks import Interval
-from intake_plugin.scheduling.hours import open_intervals
+from intake_plugin.scheduling.hours import merge, open_intervals
 from intake_plugin.scheduling.slots import ResourceCalendar, Span, Sweep, by_lane
-from intake_plugin.settings import Resource
+from intake_plugin.settings import Closure, Hours, Resource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,67 +72,127 @@ def gap_of(course: CoursePlan, date: dt.date) -> tuple[dt.date, dt.date, dt.date
     return course.gap_min.after(date), course.gap_usual.after(date), course.gap_max.after(date)
 
 
-def sweep_of(office: Office, case: Case, session: Session, first: dt.date, last: dt.date) -> Sweep:
-    """Load what is taken from `first` to `last` (local dates, both included) into one sweep."""
+def taken_of(
+    office: Office, case: Case | None, first: dt.date, last: dt.date, *, without: Collection[str] = ()
+) -> Taken:
+    """Load what is taken from `first` to `last`, local dates, both included, as this case sees it.
+
+    A stretch is looked for from the day before, because it may run over midnight. `without` names
+    the appointments that are about to move: what they take counts as free.
+    """
+    return load_taken(
+        office,
+        case,
+        midnight_of(office, first - dt.timedelta(days=1)),
+        midnight_of(office, last + dt.timedelta(days=1)),
+        without=without,
+    )
+
+
+def sweep_of(
+    office: Office,
+    case: Case,
+    session: Session,
+    first: dt.date,
+    last: dt.date,
+    *,
+    taken: Taken | None = None,
+    since: dt.datetime | None = None,
+) -> Sweep:
+    """Return the sweep of `first` to `last`, local dates, both included, for a case.
+
+    `taken` is loaded where it is not given. `since` is the moment from which the clinic's notice
+    counts, now if left out.
+    """
+    return sweep_for(
+        office,
+        protocol_id=case.protocol_id,
+        span=session.span,
+        first=first,
+        last=last,
+        taken=taken or taken_of(office, case, first, last),
+        since=since,
+        not_before=case.not_before,
+        forbidden=Unsuitable(office, case),
+    )
+
+
+def sweep_for(
+    office: Office,
+    *,
+    protocol_id: str,
+    span: Span,
+    first: dt.date,
+    last: dt.date,
+    taken: Taken,
+    since: dt.datetime | None = None,
+    not_before: dt.date | None = None,
+    forbidden: Container[dt.date] = frozenset(),
+) -> Sweep:
+    """Return the sweep for visits of this span, whoever comes; see `sweep_of`."""
     clinic = office.clinic
-    taken = _taken(office, first, last)
+    openings = _Openings(office, first, last)
     return Sweep(
         zone=clinic.zone,
         grid=clinic.booking.grid,
-        span=session.span,
-        opening=tuple(open_intervals(clinic.hours, clinic.zone, first, last, clinic.closures)),
+        span=span,
+        opening=openings.of(clinic.hours, clinic.closures),
         resources=tuple(
-            _calendar(office, case, resource, taken.get(resource.id, ()), first, last)
+            _calendar(office, protocol_id, resource, taken.busy.get(resource.id, ()), openings)
             for resource in clinic.resources
         ),
         needs=tuple(dict.fromkeys(resource.kind for resource in clinic.resources)),
-        earliest=office.now + clinic.booking.notice,
+        earliest=(since or office.now) + clinic.booking.notice,
         latest=midnight_of(office, last + dt.timedelta(days=1)),
-        not_before=case.not_before,
-        forbidden=Unsuitable(office, case),
+        not_before=not_before,
+        forbidden=forbidden,
         tick=TICK,
     )
 
 
+class _Openings:
+    """The openings of a range of dates, worked out once for all resources with the same hours."""
+
+    def __init__(self, office: Office, first: dt.date, last: dt.date) -> None:
+        self._zone, self._first, self._last = office.clinic.zone, first, last
+        self._known: dict[tuple[int, tuple[Closure, ...]], tuple[Interval, ...]] = {}
+
+    def of(self, hours: Hours, closures: tuple[Closure, ...]) -> tuple[Interval, ...]:
+        """Return the openings of these hours without the closures."""
+        # Hours are mappings, which cannot be keys; the clinic's profile outlives this object.
+        key = id(hours), closures
+        if key not in self._known:
+            found = open_intervals(hours, self._zone, self._first, self._last, closures)
+            self._known[key] = tuple(found)
+        return self._known[key]
+
+
 def _calendar(
     office: Office,
-    case: Case,
+    protocol_id: str,
     resource: Resource,
     taken: Sequence[tuple[int, Interval]],
-    first: dt.date,
-    last: dt.date,
+    openings: _Openings,
 ) -> ResourceCalendar:
     hours = resource.hours if resource.hours is not None else office.clinic.hours
-    serves = not resource.treatments or case.protocol_id in resource.treatments
+    # A lane that the resource does not have takes it whole: a block by hand, or a session that
+    # somebody put over others, which must not be followed by one more.
+    whole = sorted(interval for lane, interval in taken if not 0 <= lane < resource.lanes)
     return ResourceCalendar(
         id=resource.id,
         kind=resource.kind,
-        open=tuple(open_intervals(hours, office.clinic.zone, first, last, resource.closures))
-        if serves
-        else (),
-        busy=by_lane(taken),
+        open=openings.of(hours, resource.closures) if serves(resource, protocol_id) else (),
+        busy=by_lane((lane, interval) for lane, interval in taken if lane != EVERY_LANE),
+        blocked=tuple(merge(whole)),
         lanes=resource.lanes,
         before=resource.before,
         after=resource.after,
     )
 
 
-def _taken(office: Office, first: dt.date, last: dt.date) -> dict[str, list[tuple[int, Interval]]]:
-    """One range query; a stretch is looked for from the day before, because it may run over midnight."""
-    start = midnight_of(office, first - dt.timedelta(days=1))
-    rows = office.session.execute(
-        sa.select(Occupancy.resource_id, Occupancy.lane, Occupancy.start_at, Occupancy.end_at)
-        .where(
-            Occupancy.clinic_id == office.clinic.id,
-            Occupancy.start_at >= start,
-            Occupancy.start_at < midnight_of(office, last + dt.timedelta(days=1)),
-        )
-        .order_by(Occupancy.start_at)
-    )
-    taken: dict[str, list[tuple[int, Interval]]] = defaultdict(list)
-    for resource_id, lane, start_at, end_at in rows:
-        taken[resource_id].append((lane, Interval.between(start_at, end_at)))
-    return taken
+def serves(resource: Resource, protocol_id: str) -> bool:
+    """Whether a resource is there for a treatment."""
+    return not resource.treatments or protocol_id in resource.treatments
 
 
 def midnight_of(office: Office, date: dt.date) -> dt.datetime:

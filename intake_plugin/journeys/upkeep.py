@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from intake_plugin.journeys import holding
 from intake_plugin.journeys.office import SYSTEM, Office, transaction
 from intake_plugin.records import audit
 from intake_plugin.records.tables import Case, CaseState, Decision, Signature, Token
@@ -16,7 +17,7 @@ BATCH = 200
 
 
 def expire(office: Office) -> int:
-    """Delete drafts and tokens that have run out, and return the number of drafts.
+    """Delete drafts, tokens and holds that have run out, and return the number of drafts.
 
     A draft is what nothing was ever signed or decided on: no part of it is a record of treatment.
     """
@@ -27,7 +28,14 @@ def expire(office: Office) -> int:
         office.session.execute(
             sa.delete(Token).where(Token.clinic_id == office.clinic.id, Token.expires_at <= office.now)
         )
+    while _expire_holds(office):
+        pass
     return deleted
+
+
+def _expire_holds(office: Office) -> int:
+    with transaction(office):
+        return holding.clear_lapsed(office, BATCH)
 
 
 def _has(record: type[Signature | Decision]) -> sa.ColumnElement[bool]:

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, MappedAsDataclass
 
 from intake_plugin.errors import SetupError
@@ -63,6 +64,30 @@ class UTCDateTime(sa.types.TypeDecorator[dt.datetime]):
     def process_result_value(self, value: dt.datetime | None, _dialect: sa.Dialect) -> dt.datetime | None:
         """Return the stored instant as aware UTC."""
         return None if value is None else value.replace(tzinfo=dt.UTC)
+
+
+class EpochSeconds(sa.sql.functions.FunctionElement[int]):
+    """A stored instant as whole seconds since the Unix epoch, counted by the database.
+
+    Reading thousands of instants as numbers costs a fraction of making a datetime of each.
+    """
+
+    inherit_cache = True
+    type = sa.BigInteger()
+    name = "epoch_seconds"
+
+
+_EPOCH_SECONDS = {
+    "sqlite": "CAST(ROUND((JULIANDAY({}) - 2440587.5) * 86400) AS INTEGER)",
+    "postgresql": "CAST(EXTRACT(epoch FROM {}) AS BIGINT)",
+    "mysql": "TIMESTAMPDIFF(SECOND, '1970-01-01', {})",
+    "mariadb": "TIMESTAMPDIFF(SECOND, '1970-01-01', {})",
+}
+
+
+@compiles(EpochSeconds)
+def _compile_epoch_seconds(element: EpochSeconds, compiler: sa.sql.compiler.SQLCompiler, **kw: Any) -> str:
+    return _EPOCH_SECONDS[compiler.dialect.name].format(compiler.process(element.clauses, **kw))
 
 
 class State(sa.types.TypeDecorator[StateT]):

@@ -127,7 +127,7 @@ class Case(Base, kw_only=True):
     (rule ids that a clinician's decision set aside)."""
     plan_sealed: Mapped[bytes | None] = mapped_column("plan", init=False)
     plan: Sealed[dict[str, Any] | None] = Sealed(lambda: None)
-    """Times chosen but not yet booked: session number to arrival, ISO 8601."""
+    """Times chosen but not yet booked, see `journeys.holding.Choice`."""
     outcome: Mapped[str | None] = mapped_column(sa.String(16), default=None)
     not_before: Mapped[dt.date | None] = mapped_column(default=None)
     """The first date that the outcome and the clinician allow."""
@@ -298,6 +298,9 @@ class Appointment(Base, kw_only=True):
     room_id: Mapped[ProfileId | None] = mapped_column(default=None)
     sequence: Mapped[int] = mapped_column(default=0)
     """iCalendar's SEQUENCE: grows with every move and with a cancellation."""
+    overlap_sealed: Mapped[bytes | None] = mapped_column("overlap", init=False)
+    overlap: Sealed[dict[str, Any] | None] = Sealed(lambda: None)
+    """`staff_id`, `staff_name` and `reason` where somebody put the session over what was taken."""
     version: Mapped[int] = mapped_column(init=False)
     created_at: Mapped[dt.datetime]
     modified_at: Mapped[dt.datetime]
@@ -364,7 +367,8 @@ class Claim(Base, kw_only=True):
     """The database's own proof that one tick of one resource is taken.
 
     A second claim on the same tick violates the primary key; that is the whole guarantee against
-    double booking. A claim with `expires_at` is a hold.
+    double booking. A claim with `expires_at` is a hold; `hold_id` is the case it is held for. A hold
+    that has expired counts for nothing, and goes when somebody wants its place.
     """
 
     __tablename__ = "intake_claim"
@@ -372,7 +376,7 @@ class Claim(Base, kw_only=True):
     clinic_id: Mapped[ClinicId]
     resource_id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     lane: Mapped[int] = mapped_column(sa.Integer, primary_key=True, autoincrement=False)
-    """Which of the sessions that the resource can hold at once, from 0."""
+    """Which of the sessions that the resource can hold at once, from 0; one beyond them is an overlap."""
     tick: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
     """Number of `TICK`s since the Unix epoch."""
     appointment_id: Mapped[str | None] = mapped_column(sa.String(36), default=None)
@@ -381,7 +385,6 @@ class Claim(Base, kw_only=True):
 
     __table_args__ = (
         sa.Index("ix_intake_claim_appointment", "clinic_id", "appointment_id"),
-        sa.Index("ix_intake_claim_hold", "clinic_id", "hold_id"),
         TABLE_OPTIONS,
     )
 
@@ -400,12 +403,38 @@ class Occupancy(Base, kw_only=True):
     start_at: Mapped[dt.datetime] = mapped_column(primary_key=True)
     end_at: Mapped[dt.datetime]
     appointment_id: Mapped[str | None] = mapped_column(sa.String(36), default=None)
+    hold_id: Mapped[str | None] = mapped_column(sa.String(32), default=None)
+    expires_at: Mapped[dt.datetime | None] = mapped_column(default=None)
 
     __table_args__ = (
         sa.Index("ix_intake_occupancy_start", "clinic_id", "start_at"),
         sa.Index("ix_intake_occupancy_appointment", "clinic_id", "appointment_id"),
+        sa.Index("ix_intake_occupancy_hold", "clinic_id", "hold_id"),
+        sa.Index("ix_intake_occupancy_expires", "clinic_id", "expires_at"),
         TABLE_OPTIONS,
     )
+
+
+class Block(Base, kw_only=True):
+    """Time that a member of staff took from a resource by hand; it takes every lane.
+
+    It keeps times from being offered and claims nothing: sessions booked before stay booked.
+    """
+
+    __tablename__ = "intake_block"
+
+    clinic_id: Mapped[ClinicId]
+    id: Mapped[RowId] = mapped_column(primary_key=True, default_factory=new_id)
+    resource_id: Mapped[ProfileId]
+    start_at: Mapped[dt.datetime]
+    end_at: Mapped[dt.datetime]
+    staff_id: Mapped[ProfileId]
+    staff_name: Mapped[str] = mapped_column(sa.String(200))
+    reason_sealed: Mapped[bytes] = mapped_column("reason", init=False)
+    reason: Sealed[str] = Sealed(str)
+    created_at: Mapped[dt.datetime]
+
+    __table_args__ = (sa.Index("ix_intake_block_end", "clinic_id", "end_at"), TABLE_OPTIONS)
 
 
 class AuditEntry(Base, kw_only=True):

@@ -86,29 +86,34 @@ class SeriesProblem:
 
 def propose(
     sweep: Sweep,
-    first: Slot,
+    first: Slot | dt.datetime,
     *,
     sessions: int,
     gap: Gap,
     drift_days: int,
     practitioner_id: str | None = None,
+    pattern: Pattern | None = None,
     chosen: Mapping[int, dt.datetime] | None = None,
     alternatives: int = 3,
 ) -> tuple[Proposal, ...]:
     """Return the whole series, the first session included.
 
-    `practitioner_id` is the practitioner the patient asked for. `chosen` holds arrivals (aware) by
-    ordinal that the patient picked instead of a proposal; they are kept, and what follows counts
-    from them. `alternatives` is how many other times to name for each session.
+    `first` given as an arrival (aware) is a time that cannot be had any more: it still sets the
+    pattern, and carries alternatives of its own date. `pattern` is what the further sessions keep
+    instead of the first one's weekday and time. `practitioner_id` is the practitioner the patient
+    asked for. `chosen` holds arrivals (aware) by ordinal that the patient picked instead of a
+    proposal; they are kept, and what follows counts from them. `alternatives` is how many other
+    times to name for each session; none spares the search where `chosen` has the time.
     """
-    pattern = Pattern.of(first, practitioner_id)
-    series = [Proposal(1, first, (), first.date, first.date, first.date, conflict=False)]
+    lead = first if isinstance(first, Slot) else Slot(first, sweep.span, sweep.zone, None, None)
+    pattern = pattern or Pattern.of(lead, practitioner_id)
+    series = [_leading(sweep, pattern, lead, alternatives, lost=lead is not first)]
     for ordinal in range(2, sessions + 1):
         before = series[-1]
         earliest, usual, latest = _window(gap, before.slot.date if before.slot else before.usual)
         search = _Search(sweep, pattern, earliest, usual, latest, drift_days)
-        ranked = search.ranked(alternatives + 1)
         picked = (chosen or {}).get(ordinal)
+        ranked = search.ranked(alternatives + 1) if picked is None or alternatives else []
         if picked is None:
             slot = ranked[0] if ranked else None
             conflict = slot is None or not search.exact(slot)
@@ -120,6 +125,14 @@ def propose(
         )
         series.append(Proposal(ordinal, slot, others, earliest, usual, latest, conflict))
     return tuple(series)
+
+
+def _leading(sweep: Sweep, pattern: Pattern, first: Slot, alternatives: int, *, lost: bool) -> Proposal:
+    date = first.date
+    if not lost:
+        return Proposal(1, first, (), date, date, date, conflict=False)
+    others = _Search(sweep, pattern, date, date, date, 0).ranked(alternatives) if alternatives else []
+    return Proposal(1, None, tuple(others[:alternatives]), date, date, date, conflict=True)
 
 
 def check(sweep: Sweep, slots: Sequence[Slot | dt.datetime], gap: Gap) -> tuple[SeriesProblem, ...]:

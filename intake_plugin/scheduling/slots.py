@@ -296,8 +296,8 @@ class _Board:
     free: bytes
 
 
-class _Part(NamedTuple):
-    """A resource's part of a visit, in seconds from the arrival."""
+class Part(NamedTuple):
+    """Some part of a visit, in seconds from the arrival."""
 
     start: int
     end: int
@@ -324,12 +324,12 @@ def _arrivals(sweep: Sweep, first: dt.date, last: dt.date) -> tuple[list[int], l
     dates = _dates(sweep, first, last)
     if not dates:
         return [], []
-    length = _part(sweep.span, "visit").end
+    length = part_of(sweep.span, "visit").end
     clock = around(sweep.zone, dates[0], dates[-1], margin=length)
     grid: list[int] = []
     ends: list[int] = []
     for date in dates:
-        grid.extend(_on_grid(date, sweep.grid // SECOND, clock))
+        grid.extend(on_grid(date, sweep.grid // SECOND, clock))
         ends.append(len(grid))
     allowed = _allowed(sweep, grid, clock)
     arrivals = list(compress(grid, allowed))
@@ -356,7 +356,8 @@ def _dates(sweep: Sweep, first: dt.date, last: dt.date) -> list[dt.date]:
     return [date for date in dates if date not in sweep.forbidden]
 
 
-def _on_grid(date: dt.date, grid: int, clock: Sequence[Stretch]) -> Iterable[int]:
+def on_grid(date: dt.date, grid: int, clock: Sequence[Stretch]) -> Iterable[int]:
+    """Yield the arrivals on the clinic's grid of seconds, in order, wherever the clock shows them."""
     day = midnight(date)
     for stretch in clock:
         for start, end in instants(day, day + DAY, (stretch,)):
@@ -365,31 +366,29 @@ def _on_grid(date: dt.date, grid: int, clock: Sequence[Stretch]) -> Iterable[int
 
 
 def _allowed(sweep: Sweep, grid: list[int], clock: Sequence[Stretch]) -> bytearray:
-    visit, room = _part(sweep.span, "visit"), _part(sweep.span, "room")
     allowed = bytearray(len(grid))
-    _keep_inside(allowed, grid, sweep.opening, visit)
+    keep_inside(allowed, grid, sweep.opening, part_of(sweep.span, "visit"))
     notice = bisect_left(grid, seconds(sweep.earliest, up=True))
     horizon = bisect_left(grid, seconds(sweep.latest, up=True))
     allowed[:notice] = bytes(notice)
     allowed[horizon:] = bytes(len(grid) - horizon)
-    for printed in {visit.start, room.start, _part(sweep.span, "practitioner").start, visit.end}:
+    for moment in printed(sweep.span):
         for start, end in ambiguous(clock):
-            low, high = bisect_left(grid, start - printed), bisect_left(grid, end - printed)
+            low, high = bisect_left(grid, start - moment), bisect_left(grid, end - moment)
             allowed[low:high] = bytes(high - low)
     return allowed
 
 
 def _lanes(sweep: Sweep, calendar: ResourceCalendar, arrivals: list[int], dates: list[_Day]) -> list[_Lane]:
-    part = _part(sweep.span, calendar.kind)
-    claim = _Part(part.start - _up(calendar.before), part.end + _up(calendar.after))
+    part, claim = part_of(sweep.span, calendar.kind), claim_of(sweep.span, calendar)
     inside = bytearray(len(arrivals))
-    _keep_inside(inside, arrivals, calendar.open, part)
-    _drop_overlaps(blocked := inside[:], arrivals, calendar.blocked, claim, sweep.tick // SECOND)
+    keep_inside(inside, arrivals, calendar.open, part)
+    drop_overlaps(blocked := inside[:], arrivals, calendar.blocked, claim, sweep.tick // SECOND)
     masks: list[bytearray] = []
     for lane in range(calendar.lanes):
         masks.append(blocked[:])
         if lane < len(calendar.busy):
-            _drop_overlaps(masks[-1], arrivals, calendar.busy[lane], claim, sweep.tick // SECOND)
+            drop_overlaps(masks[-1], arrivals, calendar.busy[lane], claim, sweep.tick // SECOND)
     lost = [
         inside.count(1, day.first, day.end) * len(masks)
         - sum(mask.count(1, day.first, day.end) for mask in masks)
@@ -401,36 +400,51 @@ def _lanes(sweep: Sweep, calendar: ResourceCalendar, arrivals: list[int], dates:
     ]
 
 
-def _part(span: Span, whose: Kind | Literal["visit"]) -> _Part:
+def part_of(span: Span, whose: Kind | Literal["visit"]) -> Part:
+    """Return the part of a visit during which a kind of resource, or the patient, is needed."""
     treatment = span.arrive
     if whose == "practitioner":
-        return _Part(treatment // SECOND, _up(treatment + span.treatment))
+        return Part(treatment // SECOND, _up(treatment + span.treatment))
     end = _up(treatment + span.treatment + span.after)
-    return _Part((treatment - span.room) // SECOND if whose == "room" else 0, end)
+    return Part((treatment - span.room) // SECOND if whose == "room" else 0, end)
+
+
+def claim_of(span: Span, calendar: ResourceCalendar) -> Part:
+    """Return what a visit takes from a resource: its part, and the resource's buffers."""
+    part = part_of(span, calendar.kind)
+    return Part(part.start - _up(calendar.before), part.end + _up(calendar.after))
+
+
+def printed(span: Span) -> frozenset[int]:
+    """Return the moments of a visit that a patient reads off the clock, in seconds from the arrival."""
+    visit, room = part_of(span, "visit"), part_of(span, "room")
+    return frozenset((visit.start, room.start, part_of(span, "practitioner").start, visit.end))
 
 
 def _up(duration: dt.timedelta) -> int:
     return -(-duration // SECOND)
 
 
-def _keep_inside(mask: bytearray, arrivals: list[int], openings: Sequence[Interval], part: _Part) -> None:
+def keep_inside(mask: bytearray, arrivals: list[int], openings: Sequence[Interval], part: Part) -> None:
+    """Set 1 in `mask` for each arrival whose part lies inside one opening."""
     for start, end in _near(openings, arrivals, part):
         low, high = bisect_left(arrivals, start - part.start), bisect_right(arrivals, end - part.end)
         if low < high:
             mask[low:high] = b"\x01" * (high - low)
 
 
-def _drop_overlaps(
-    mask: bytearray, arrivals: list[int], busy: Sequence[Interval], claim: _Part, tick: int
+def drop_overlaps(
+    mask: bytearray, arrivals: list[int], busy: Sequence[Interval], claim: Part, tick: int
 ) -> None:
-    for start, end in _near(busy, arrivals, _Part(claim.start - tick, claim.end + tick)):
+    """Set 0 in `mask` for each arrival whose claim shares a tick (seconds) with a busy interval."""
+    for start, end in _near(busy, arrivals, Part(claim.start - tick, claim.end + tick)):
         low = bisect_right(arrivals, start - start % tick - claim.end)
         high = bisect_left(arrivals, end + -end % tick - claim.start, low)
         if low < high and start < end:
             mask[low:high] = bytes(high - low)
 
 
-def _near(intervals: Sequence[Interval], arrivals: list[int], part: _Part) -> Sequence[Interval]:
+def _near(intervals: Sequence[Interval], arrivals: list[int], part: Part) -> Sequence[Interval]:
     """Return the intervals that can touch this part of any visit."""
     if not arrivals:
         return ()

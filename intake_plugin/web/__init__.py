@@ -10,7 +10,16 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
-from intake_plugin.web import access_pages, booking_pages, feeds, guard, intake_pages, staff_pages
+from intake_plugin.web import (
+    access_pages,
+    booking_pages,
+    change_pages,
+    desk_pages,
+    feeds,
+    guard,
+    intake_pages,
+    staff_pages,
+)
 from intake_plugin.web.i18n import speaking
 from intake_plugin.web.problems import handle_problems
 from intake_plugin.web.visit import current_visit
@@ -34,6 +43,7 @@ PATIENT_ROUTES: tuple[tuple[str, str, View, tuple[str, ...]], ...] = (
     ("/consent/<document>", "document", intake_pages.document, BOTH),
     ("/notes", "notes", booking_pages.notes, BOTH),
     ("/times", "times", booking_pages.times, BOTH),
+    ("/times/days", "days", booking_pages.month, READ),
     ("/series", "series", booking_pages.series, BOTH),
     ("/done", "done", booking_pages.done, READ),
     ("/calendar/appointments.ics", "series_calendar", booking_pages.series_calendar, READ),
@@ -43,6 +53,8 @@ PATIENT_ROUTES: tuple[tuple[str, str, View, tuple[str, ...]], ...] = (
     ("/calendar/link", "feed_made", feeds.feed_made, WRITE),
     ("/calendar/link/stop", "feed_stopped", feeds.feed_stopped, WRITE),
     ("/manage", "manage", access_pages.manage, READ),
+    ("/sessions/<int:ordinal>/move", "move_session", change_pages.move, BOTH),
+    ("/sessions/<int:ordinal>/cancel", "cancel_session", change_pages.cancel, BOTH),
     ("/save", "save", access_pages.save, BOTH),
     ("/link/<token>", "link", access_pages.link, READ),
     ("/verify", "verify", access_pages.verify, BOTH),
@@ -53,6 +65,12 @@ STAFF_ROUTES: tuple[tuple[str, str, View, tuple[str, ...]], ...] = (
     ("/", "queue", staff_pages.queue, READ),
     ("/cases/<reference>", "case_page", staff_pages.case_page, READ),
     ("/cases/<reference>/decision", "decision", staff_pages.decision, WRITE),
+    ("/cases/<reference>/sessions/<int:ordinal>/move", "move_session", change_pages.desk_move, BOTH),
+    ("/cases/<reference>/sessions/<int:ordinal>/cancel", "cancel_session", change_pages.desk_cancel, BOTH),
+    ("/cases/<reference>/sessions/<int:ordinal>/overlap", "overlap_session", change_pages.desk_overlap, BOTH),
+    ("/blocks", "blocks", desk_pages.blocks, BOTH),
+    ("/blocks/<block_id>/remove", "unblock", desk_pages.unblock, WRITE),
+    ("/why-not", "why_not", desk_pages.why_not, READ),
     ("/appointments.ics", "calendar", staff_pages.calendar, READ),
     ("/feeds", "feeds", feeds.clinic_feeds, BOTH),
     ("/feeds/<feed_hash>/stop", "feed_stopped", feeds.clinic_feed_stopped, WRITE),

@@ -14,6 +14,7 @@ from intake_plugin.journeys.consent import DocumentState, documents
 from intake_plugin.records.tables import Appointment, CaseState
 from intake_plugin.web import forms
 from intake_plugin.web.booking_pages import product_names
+from intake_plugin.web.change_pages import patient_changes
 from intake_plugin.web.forms import AnswersForm, Mistake
 from intake_plugin.web.i18n import _
 from intake_plugin.web.intake_pages import MISTAKEN, language_control
@@ -38,6 +39,7 @@ def manage(visit: Visit) -> ResponseReturnValue:
         state=case.state.value,
         appointments=appointments,
         products=product_names(visit, appointments),
+        changes=patient_changes(visit, appointments if case.state == CaseState.BOOKED else ()),
         documents=_signed(visit),
         next_url=visit.next_url,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -19,7 +19,7 @@ from intake_plugin.records.tables import Appointment, AppointmentState
 from intake_plugin.scheduling.slots import Slot
 from intake_plugin.web.calendar_words import calendar_words
 from intake_plugin.web.forms import Mistake
-from intake_plugin.web.i18n import _, format_day, ngettext
+from intake_plugin.web.i18n import _, format_day, format_moment, format_month, format_time, ngettext
 from intake_plugin.web.intake_pages import MISTAKEN
 from intake_plugin.web.render import show
 from intake_plugin.web.visit import Visit
@@ -101,12 +101,12 @@ def times(visit: Visit) -> ResponseReturnValue:
     intake.require(visit.office, visit.own, "times")
     if request.method != "POST":
         return _times_page(visit)
-    arrive = _moment(request.form.get("arrive"))
+    arrive = posted_moment(request.form.get("arrive"))
     if arrive is None:
         mistake = Mistake("arrive", _("Select the time of your first session"))
         return _times_page(visit, mistake), MISTAKEN
     try:
-        booking.choose_first(visit.office, visit.own, arrive)
+        booking.choose_first(visit.office, visit.own, arrive, practitioner_id=_asked_for())
     except TimeTaken:
         mistake = Mistake("arrive", _("The time you chose is no longer free. Choose another one."))
         return _times_page(visit, mistake), CONFLICT
@@ -114,7 +114,8 @@ def times(visit: Visit) -> ResponseReturnValue:
 
 
 def _times_page(visit: Visit, *mistakes: Mistake) -> str:
-    found = booking.times(visit.office, visit.own, first=_first_date())
+    office, case = visit.office, visit.own
+    found = booking.times(office, case, first=first_date(), practitioner_id=_asked_for())
     days = tuple(Day(date, tuple(slots)) for date, slots in groupby(found.slots, key=lambda slot: slot.date))
     return show(
         visit,
@@ -125,12 +126,27 @@ def _times_page(visit: Visit, *mistakes: Mistake) -> str:
         mistakes=mistakes if days else (),
         days=days,
         times=found,
-        numbing=_numbing_words(found.session, visit.office.texts_of(visit.own)),
-        not_before=visit.own.not_before,
+        practitioners=booking.practitioners(office, case),
+        numbing=_numbing_words(found.session, office.texts_of(case)),
+        not_before=case.not_before,
     )
 
 
-def _first_date() -> dt.date | None:
+def month(visit: Visit) -> ResponseReturnValue:
+    """Show which days of a month have times for the first session."""
+    office = visit.office
+    date = first_date() or office.today
+    found = booking.month(office, visit.own, date=date, practitioner_id=_asked_for())
+    heading = _("Days with free times in %(month)s", month=format_month(found.first))
+    return show(visit, "days.html", page="days", heading=heading, back=visit.url("times"), month=found)
+
+
+def _asked_for() -> str | None:
+    return request.values.get("practitioner") or None
+
+
+def first_date() -> dt.date | None:
+    """Return the date from which the page of times was asked for, if it was."""
     asked = request.values.get("from")
     if not asked:
         return None
@@ -140,7 +156,7 @@ def _first_date() -> dt.date | None:
         abort(400)
 
 
-def _moment(text: str | None) -> dt.datetime | None:
+def posted_moment(text: str | None) -> dt.datetime | None:
     """Return a posted instant in UTC, or None for anything else."""
     try:
         moment = dt.datetime.fromisoformat(text or "")
@@ -152,6 +168,10 @@ def _moment(text: str | None) -> dt.datetime | None:
 # Series ------------------------------------------------------------------------------------------
 
 
+_KEEP: Mapping[str, Callable[..., None]] = {"change": booking.change, "extend": booking.extend}
+"""The buttons of the series page that keep the choice and book nothing."""
+
+
 def series(visit: Visit) -> ResponseReturnValue:
     """Propose the whole series; the patient changes sessions or books them all."""
     if request.method != "POST":
@@ -160,8 +180,8 @@ def series(visit: Visit) -> ResponseReturnValue:
     if chosen is None:
         mistake = Mistake("sessions", _("Select a time for every session"))
         return _series_page(visit, mistake), MISTAKEN
-    if request.form.get("action") == "change":
-        booking.change(visit.office, visit.own, chosen)
+    if keep := _KEEP.get(request.form.get("action", "")):
+        keep(visit.office, visit.own, chosen)
         return redirect(visit.url("series"), 303)
     try:
         booking.confirm(visit.office, visit.own, chosen)
@@ -178,7 +198,7 @@ def _chosen(posted: Mapping[str, str]) -> dict[int, dt.datetime] | None:
         stem, _dash, ordinal = name.partition("-")
         if stem != "session" or not (ordinal.isdecimal() and len(ordinal) <= len("99")):
             continue
-        moment = _moment(value)
+        moment = posted_moment(value)
         if moment is None:
             return None
         chosen[int(ordinal)] = moment
@@ -213,8 +233,38 @@ def _series_page(visit: Visit, *mistakes: Mistake, taken: bool = False) -> str:
         mistakes=(*mistakes, *problems),
         sessions=sessions,
         plan=plan,
+        hold=_hold_words(visit, plan),
+        names=_names(visit, plan),
         numbing=_numbing_words(plan.session, visit.office.texts_of(visit.own)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class HoldWords:
+    """Until when the times are held, as the page tells it."""
+
+    until: str
+    over: bool
+    extendable: bool
+    longer: dt.timedelta
+
+
+def _hold_words(visit: Visit, plan: booking.SeriesPlan) -> HoldWords:
+    office, policy = visit.office, visit.clinic.booking
+    until = plan.held_until.astimezone(visit.clinic.zone)
+    return HoldWords(
+        until=format_time(until) if until.date() == office.today else format_moment(until),
+        over=plan.held_until <= office.now,
+        extendable=booking.extendable(office, plan),
+        longer=policy.hold,
+    )
+
+
+def _names(visit: Visit, plan: booking.SeriesPlan) -> dict[str | None, str]:
+    """Return the practitioners' names where the patient asked for one, since only then they are kept."""
+    if plan.choice.practitioner_id is None:
+        return {}
+    return {resource.id: resource.name for resource in booking.practitioners(visit.office, visit.own)}
 
 
 def _session_choice(planned: booking.PlannedSession) -> SessionChoice:

@@ -201,11 +201,14 @@ def format_day(date: dt.date) -> str:
     return _written(date, "full") or plain
 
 
+def format_month(date: dt.date) -> str:
+    """Return the month of a date: March 2026."""
+    return _written(date, "yMMMM") or f"{months()[date.month - 1]} {date.year}"
+
+
 def format_partial(date: PartialDate) -> str:
     """Return an exact date, or the month of one: March 2026."""
-    if date.day is not None:
-        return format_date(date.earliest)
-    return _written(date.earliest, "yMMMM") or f"{months()[date.month - 1]} {date.year}"
+    return format_month(date.earliest) if date.day is None else format_date(date.earliest)
 
 
 def format_time(moment: dt.datetime | dt.time) -> str:

@@ -18,7 +18,7 @@ from werkzeug.exceptions import (
     NotFound as PageNotFound,
 )
 
-from intake_plugin.errors import Busy, JourneyError, NotFound, OutOfTurn, Stale, TimeTaken
+from intake_plugin.errors import Busy, JourneyError, NotFound, OutOfTurn, Stale, TimeTaken, TooLate
 from intake_plugin.web.i18n import _, speaking
 from intake_plugin.web.render import show
 from intake_plugin.web.visit import NotOpen, Visit, cookie_name, current_visit, forget
@@ -111,6 +111,16 @@ def _describe(visit: Visit, error: JourneyError) -> Problem:
                 _("Everything else is kept. Choose another time."),
                 _("Choose another time"),
                 visit.url("times"),
+            )
+        case TooLate():
+            return Problem(
+                409,
+                _("It is too late to change this session here"),
+                _(
+                    "Nothing was changed. Call the clinic: %(telephone)s.",
+                    telephone=visit.clinic.contact.telephone,
+                ),
+                *onward,
             )
         case Busy():
             return Problem(

@@ -30,6 +30,7 @@ class Frame:
 
     date = staticmethod(i18n.format_date)
     day = staticmethod(i18n.format_day)
+    month = staticmethod(i18n.format_month)
     time = staticmethod(i18n.format_time)
     duration = staticmethod(i18n.format_duration)
     wait = staticmethod(i18n.format_wait)
@@ -37,7 +38,7 @@ class Frame:
 
     visit: Visit
     page: str
-    """`data-intake-page`: start, question, check, outcome, consent, notes, slots, series, done,
+    """`data-intake-page`: start, question, check, outcome, consent, notes, slots, days, series, done,
     calendar, manage, link, staff or problem."""
     heading: str
     title: str
@@ -148,7 +149,7 @@ def _advice(visit: Visit, page: str) -> Sequence[Finding]:
     return advice_of(visit.case) if visit.case is not None and page in _ADVISED else ()
 
 
-_ADVISED = frozenset({"consent", "notes", "slots", "series", "done", "manage"})
+_ADVISED = frozenset({"consent", "notes", "slots", "days", "series", "done", "manage"})
 
 
 def check_layout(html: str, base: str) -> None:

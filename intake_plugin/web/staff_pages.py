@@ -22,6 +22,7 @@ from intake_plugin.state import current_staff
 from intake_plugin.web import forms
 from intake_plugin.web.booking_pages import calendar_response
 from intake_plugin.web.calendar_words import calendar_words
+from intake_plugin.web.change_pages import desk_changes
 from intake_plugin.web.forms import AnswersForm, DateLimits, DateParts, LongText, OneChoice, Wording
 from intake_plugin.web.i18n import _, format_day
 from intake_plugin.web.intake_pages import MISTAKEN
@@ -132,6 +133,7 @@ def _case_page(visit: Visit, found: WholeCase, form: AnswersForm) -> ResponseRet
         answered=[row for row in rows if not row.flagged],
         sources=lambda sources: [_source_words(protocol, source) for source in sources],
         form=form,
+        changes=desk_changes(visit, found.case, found.appointments),
         may_decide=bool(found.verdicts) and current_staff().role == "decide",
         protocol=protocol,
         titles=_titles(visit),

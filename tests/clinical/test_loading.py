@@ -251,6 +251,8 @@ notice = "PT24H"
 horizon = "P3M"
 grid = "PT15M"
 drift = "P3D"
+hold = "PT20M"
+hold_most = "PT4H"
 move_notice = "PT48H"
 cancel_notice = "P2D"
 

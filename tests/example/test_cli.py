@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 from collections.abc import Callable
 
 import pytest
@@ -43,8 +44,8 @@ def make_site(database_url: str) -> MakeSite:
     return make
 
 
-def run(app: Flask, command: str) -> tuple[int, str]:
-    result = CliRunner().invoke(FlaskGroup(create_app=lambda: app), ["intake", command])
+def run(app: Flask, command: str, *more: str) -> tuple[int, str]:
+    result = CliRunner().invoke(FlaskGroup(create_app=lambda: app), ["intake", command, *more])
     return result.exit_code, result.output
 
 
@@ -160,3 +161,24 @@ def test_drafts_that_have_run_out_are_deleted_with_their_links(make_site: MakeSi
         db: SQLAlchemy = app.extensions["sqlalchemy"]
         assert db.session.scalar(sa.select(sa.func.count()).select_from(sa.table("intake_token"))) == 0
         assert db.session.scalar(sa.select(sa.func.count()).select_from(sa.table("intake_case"))) == 0
+
+
+def test_why_not_says_what_is_in_the_way_or_that_nothing_is(make_site: MakeSite) -> None:
+    app = make_site(approve(clinic()))
+    week = dt.datetime.now(dt.UTC).date() + dt.timedelta(days=7)
+    weekday = next(date for date in (week + dt.timedelta(days=n) for n in range(7)) if date.isoweekday() == 3)
+    assert run(app, "why-not", "north", "nurse", f"{weekday} 10:00") == (0, "It is offered.\n")
+    assert run(app, "why-not", "test-clinic", "any", f"{weekday}T10:00") == (0, "It is offered.\n")
+    code, output = run(app, "why-not", "north", "room", f"{weekday} 03:07")
+    assert code == 0
+    assert output.splitlines()[0].startswith(
+        "Arrivals are offered every 15 minutes. The nearest: 03:00, 03:15."
+    )
+    assert "The opening hours of Room do not hold" in output
+    for wrong, told in (
+        (("nort", "nurse", f"{weekday} 10:00"), "There is no clinic 'nort'. Did you mean 'north'?"),
+        (("north", "nurs", f"{weekday} 10:00"), "Did you mean 'nurse'?"),
+        (("north", "nurse", f"{weekday} 10:00", "--case", "AAA-AAAA"), "has no case 'AAA-AAAA'"),
+    ):
+        code, output = run(app, "why-not", *wrong)
+        assert (code, told in output) == (1, True), output

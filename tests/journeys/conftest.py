@@ -31,7 +31,12 @@ CLINIC = approve(
         treatments=[{"protocol": "microneedling", "numbing": {"stock": ["LMX4", "EMLA"], "home": "approved"}}]
     )
 )
-SETTINGS = Settings(keys=keys(), draft_lifetime=dt.timedelta(days=7), link_lifetime=dt.timedelta(days=365))
+SETTINGS = Settings(
+    keys=keys(),
+    draft_lifetime=dt.timedelta(days=7),
+    link_lifetime=dt.timedelta(days=365),
+    lock_timeout=dt.timedelta(seconds=5),
+)
 QUIZ = {
     "fitz_eyes": "blue",
     "fitz_hair": "blonde",
@@ -116,13 +121,13 @@ class Desk:
     def signed(self, **answers: Answer) -> Case:
         return self.sign_all(self.screened(**answers))
 
-    def planned(self, **answers: Answer) -> tuple[Case, dict[int, dt.datetime]]:
-        """Choose the first time on offer and return the arrivals that are proposed."""
+    def planned(self, which: int = 0, /, **answers: Answer) -> tuple[Case, dict[int, dt.datetime]]:
+        """Choose a time on offer, the first by default, and return the arrivals that are proposed."""
         case = self.signed(**answers)
-        return case, self.plan(case)
+        return case, self.plan(case, which)
 
-    def plan(self, case: Case) -> dict[int, dt.datetime]:
-        booking.choose_first(self.office, case, booking.times(self.office, case).slots[0].arrive)
+    def plan(self, case: Case, which: int = 0) -> dict[int, dt.datetime]:
+        booking.choose_first(self.office, case, booking.times(self.office, case).slots[which].arrive)
         return proposed(self.office, case)
 
     def booked(self, **answers: Answer) -> Case:

@@ -39,7 +39,11 @@ def make_app(database_url: str) -> Iterator[MakeApp]:
         db.init_app(app)
         add_tables_to(db.metadata)
         app.extensions[KEY] = State(
-            settings=Settings(draft_lifetime=dt.timedelta(days=1), link_lifetime=dt.timedelta(days=1)),
+            settings=Settings(
+                draft_lifetime=dt.timedelta(days=1),
+                link_lifetime=dt.timedelta(days=1),
+                lock_timeout=dt.timedelta(seconds=5),
+            ),
             keyring=KeyRing.parse(ring),
             db=db,
             staff=None,

@@ -10,7 +10,8 @@ import icalendar
 import pytest
 
 from intake_plugin.testing import Page, Visitor
-from tests.web.conftest import CLINICIAN, DESK, HOME, WREN, MakeSite, Site
+from intake_plugin.web import visit
+from tests.web.conftest import CLINICIAN, DESK, HOME, NOW, WREN, MakeSite, Site
 
 LONDON = ZoneInfo("Europe/London")
 
@@ -221,17 +222,53 @@ def test_a_gap_that_breaks_is_named_and_nothing_is_booked(site: Site) -> None:
     assert visitor.get(f"{HOME}done").name == "series"
 
 
-def test_of_two_patients_with_one_room_the_second_gets_fresh_times_and_loses_nothing(site: Site) -> None:
+def test_what_one_patient_looks_at_is_held_and_another_gets_other_times(site: Site) -> None:
     first, outcome = site.to("outcome")
     mine = first.walk(outcome, WREN, until=frozenset({"series"}))
+    assert "We hold the times selected now for you until 10:20." in mine.text
     second, outcome = site.to("outcome")
     theirs = second.walk(outcome, WREN, until=frozenset({"series"}))
+    assert not set(times_of(mine).values()) & set(times_of(theirs).values())
+    assert second.submit(theirs).name == "done"
     assert first.submit(mine).name == "done"
-    beaten = second.submit(theirs)
+
+
+def test_a_hold_is_extended_with_one_press_and_its_loss_keeps_the_choice(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at(minutes: int) -> None:
+        monkeypatch.setattr(visit, "now", lambda: NOW + dt.timedelta(minutes=minutes))
+
+    first, outcome = site.to("outcome")
+    slots = first.walk(outcome, WREN, until=frozenset({"slots"}))
+    last = [control.value for control in slots.form.controls if control.name == "arrive"][-1]
+    mine = first.submit(slots, {"arrive": last})
+    at(19)
+    mine = first.submit(mine, press="extend")
+    assert "until 10:39." in mine.text
+    at(38)
+    assert "until 10:39." in first.get(mine.reply.url).text
+    at(39)
+    assert "We no longer hold these times" in first.get(mine.reply.url).text
+    second, outcome = site.to("outcome")
+    slots = second.walk(outcome, WREN, until=frozenset({"slots"}))
+    theirs = second.submit(slots, {"arrive": last})
+    assert second.submit(theirs).name == "done"
+    beaten = first.submit(mine)
     assert beaten.reply.status == 409
-    assert beaten.name in {"series", "problem"}
-    again = second.walk(second.get(f"{HOME}times"), WREN, until=frozenset({"done"}))
+    assert beaten.name == "series"
+    assert "The time of session 1 is no longer free" in beaten.text
+    again = first.walk(first.get(f"{HOME}times"), WREN, until=frozenset({"done"}))
     assert again.name == "done"
+
+
+def times_of(page: Page) -> dict[str, str]:
+    """Return the times selected on the series page."""
+    return {
+        control.name: control.value
+        for control in page.form.controls
+        if control.name.startswith("session-") and control.checked
+    }
 
 
 def test_a_time_that_went_while_it_was_looked_at_is_shown_with_fresh_ones(site: Site) -> None:

@@ -1,0 +1,302 @@
+"""Offers with their queries over a large database, and whole series booked by many workers at once.
+
+Offers: 20 practitioners and 20 rooms for 31 days, with the stretches of 100,000 stored appointments
+around them, on SQLite and on every PostgreSQL in INTAKE_TEST_DATABASE_URLS.
+
+Bookings, on PostgreSQL: 16 workers confirm series that do not meet, against the same 16 inserting
+the very same rows, one transaction for each series, with nothing looked up, decided or recorded.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import sqlalchemy as sa
+from flask import Flask, current_app
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import Session
+
+from intake_plugin import Intake
+from intake_plugin.journeys import booking, holding
+from intake_plugin.journeys.office import Office
+from intake_plugin.journeys.race import scratch_patient
+from intake_plugin.journeys.times import session_of, sweep_of
+from intake_plugin.records.base import Base
+from intake_plugin.records.tables import (
+    Appointment,
+    AuditEntry,
+    Case,
+    Claim,
+    Occupancy,
+    Series,
+)
+from intake_plugin.scheduling.slots import offers
+from intake_plugin.settings import Clinic
+from intake_plugin.state import KEY, State
+from intake_plugin.testing import approve, clinic, keys
+
+NOW = dt.datetime(2026, 3, 2, 9, 30, tzinfo=dt.UTC)
+FIRST = dt.date(2026, 3, 9)
+DAYS = 31
+PEOPLE = 20
+SESSIONS_A_DAY = 5
+STORED = 100_000
+BUDGET = 0.025
+"""What a month of offers may take with its queries, seconds."""
+WORKERS = 16
+EACH = 8
+"""Series that every worker books in one run."""
+WAIT = 300
+WRITTEN = (Series, Appointment, Claim, Occupancy, AuditEntry)
+
+
+def postgresql() -> list[str]:
+    """Return the PostgreSQL servers to measure on, as SQLAlchemy URLs."""
+    named = os.environ.get("INTAKE_TEST_DATABASE_URLS", "").replace(",", " ").split()
+    return [url for url in named if sa.make_url(url).get_backend_name() == "postgresql"]
+
+
+@contextmanager
+def database(server: str | None) -> Iterator[str]:
+    """Make an empty database, on a server or as a SQLite file, and remove it again."""
+    if server is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield f"sqlite:///{Path(folder) / 'clinic.sqlite'}"
+        return
+    name = f"intake_benchmark_{uuid4().hex[:12]}"
+    _execute(server, f"CREATE DATABASE {name}")
+    try:
+        yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _execute(server: str, statement: str) -> None:
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+@contextmanager
+def desk(url: str, profile: Clinic) -> Iterator[Office]:
+    """Open a clinic's desk on an empty database, inside an app context."""
+    db, app = SQLAlchemy(), Flask("benchmark")
+    options = {} if url.startswith("sqlite") else {"pool_size": WORKERS, "max_overflow": 0}
+    app.config.update(SQLALCHEMY_DATABASE_URI=url, SQLALCHEMY_ENGINE_OPTIONS=options, INTAKE_KEYS=keys())
+    db.init_app(app)
+    Intake(db).init_app(app)
+    state: State = app.extensions[KEY]
+    with app.app_context():
+        db.create_all()
+        with Session(db.engine) as session:
+            yield Office(
+                clinic=profile, session=session, settings=state.settings, keyring=state.keyring, now=NOW
+            )
+        db.engine.dispose()
+
+
+def crowd(people: int) -> Clinic:
+    """Return a clinic with as many practitioners as rooms."""
+    return approve(
+        clinic(
+            resources=[
+                {"id": f"{kind}-{number}", "kind": kind, "name": f"{kind} {number}"}
+                for kind in ("practitioner", "room")
+                for number in range(people)
+            ]
+        )
+    )
+
+
+def fill(office: Office, appointments: int) -> None:
+    """Store the stretches of so many appointments, on the days from a week before `FIRST` on."""
+    rows: list[dict[str, Any]] = []
+    start = dt.datetime.combine(FIRST - dt.timedelta(days=7), dt.time(9), dt.UTC)
+    for number in range(appointments):
+        day, person = divmod(number, SESSIONS_A_DAY * PEOPLE)
+        session, person = divmod(person, PEOPLE)
+        begins = start + dt.timedelta(days=day, minutes=90 * session + 5 * (person % 6))
+        rows += [
+            {
+                "clinic_id": office.clinic.id,
+                "resource_id": resource.id,
+                "lane": 0,
+                "start_at": begins,
+                "end_at": begins + dt.timedelta(minutes=40),
+                "appointment_id": f"{number:036d}",
+            }
+            for resource in office.clinic.resources[person::PEOPLE]
+        ]
+    office.session.connection().execute(sa.insert(Base.metadata.tables[Occupancy.__tablename__]), rows)
+    office.session.commit()
+    if office.session.get_bind().dialect.name == "postgresql":
+        office.session.execute(sa.text("ANALYZE"))
+        office.session.commit()
+
+
+def offer_seconds(office: Office, rounds: int = 15) -> float:
+    """Return the best time for a month of offers, its queries included, seconds."""
+    case = office.session.scalars(sa.select(Case)).one()
+    needed = session_of(office, case)
+    last = FIRST + dt.timedelta(days=DAYS - 1)
+
+    def month() -> None:
+        sweep = sweep_of(office, case, needed, FIRST, last)
+        assert offers(sweep, first=FIRST, last=last)
+
+    return min(_seconds(month) for _ in range(rounds))
+
+
+def offer_ratios(server: str | None) -> list[tuple[str, float, float]]:
+    """Return the rows of the offers on one database."""
+    found: dict[int, float] = {}
+    for stored in (STORED // 10, STORED):
+        with database(server) as url, desk(url, crowd(PEOPLE)) as office:
+            office.session.add(scratch_patient(office))
+            office.session.commit()
+            fill(office, stored)
+            found[stored] = offer_seconds(office)
+    name = "SQLite" if server is None else "PostgreSQL"
+    return [
+        (f"a month of offers with queries, {STORED:,} stored, {name}, over 25 ms", found[STORED] / BUDGET, 1),
+        (f"the same over {STORED // 10:,} stored, {name}", found[STORED] / found[STORED // 10], 1.2),
+    ]
+
+
+def booking_ratio(server: str) -> tuple[str, float, float]:
+    """Return the row of the bookings."""
+    with database(server) as url, desk(url, crowd(1)) as office:
+        choices = _choices(office, WORKERS * EACH)
+        cases = [scratch_patient(office) for _ in choices]
+        for case, choice in zip(cases, choices, strict=True):
+            case.plan = choice.to_json()
+        office.session.add_all(cases)
+        office.session.commit()
+        work = [(case.id, choice.arrivals) for case, choice in zip(cases, choices, strict=True)]
+        booked = _book_all(office, work)
+        rows = _stored(office)
+        for table in reversed(WRITTEN):
+            office.session.execute(sa.delete(table))
+        office.session.commit()
+        bare = _insert_all(office, rows)
+    return f"bare INSERTs of a series over its booking, {WORKERS} workers, rate", booked / bare, 2
+
+
+def _choices(office: Office, count: int) -> list[holding.Choice]:
+    """Return choices of series that do not meet: every one holds its times until all are found."""
+    found = []
+    for _ in range(count):
+        case = scratch_patient(office)
+        office.session.add(case)
+        office.session.commit()
+        page = booking.times(office, case)
+        booking.choose_first(office, case, page.slots[0].arrive)
+        choice = holding.choice_of(case)
+        assert choice is not None
+        found.append(replace(choice, until=choice.since))
+    for table in (Claim, Occupancy, Case):
+        office.session.execute(sa.delete(table))
+    office.session.commit()
+    return found
+
+
+def _book_all(office: Office, work: Sequence[tuple[str, Mapping[int, dt.datetime]]]) -> float:
+    app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - its documented name
+    engine = office.session.get_bind(Case)
+
+    def book(worker: int) -> None:
+        with app.app_context(), Session(engine) as session:
+            mine = replace(office, session=session)
+            for case_id, arrivals in work[worker::WORKERS]:
+                booking.confirm(mine, session.get_one(Case, (office.clinic.id, case_id)), arrivals)
+
+    return _together(book)
+
+
+def _stored(office: Office) -> list[dict[str, list[dict[str, Any]]]]:
+    """Return the rows of every series, by table."""
+    connection = office.session.connection()
+    rows = {
+        table.__tablename__: [
+            dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented name
+            for row in connection.execute(sa.select(Base.metadata.tables[table.__tablename__]))
+        ]
+        for table in WRITTEN
+    }
+    office.session.rollback()
+    owner = {row["id"]: row["series_id"] for row in rows[Appointment.__tablename__]}
+    by_series: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for row in rows[Series.__tablename__]:
+        by_series[row["id"]] = {table.__tablename__: [] for table in WRITTEN}
+        by_series[row["id"]][Series.__tablename__] = [row]
+    for table in (Appointment, Claim, Occupancy):
+        for row in rows[table.__tablename__]:
+            series_id = row.get("series_id") or owner[row["appointment_id"]]
+            by_series[series_id][table.__tablename__].append(row)
+    entries = [row for row in rows[AuditEntry.__tablename__] if row["action"] == "book"]
+    for series, entry in zip(by_series.values(), entries, strict=True):
+        series[AuditEntry.__tablename__] = [entry]
+    return list(by_series.values())
+
+
+def _insert_all(office: Office, rows: Sequence[Mapping[str, list[dict[str, Any]]]]) -> float:
+    engine = office.session.get_bind(Case)
+    assert isinstance(engine, sa.Engine)
+
+    def insert(worker: int) -> None:
+        for series in rows[worker::WORKERS]:
+            with engine.begin() as connection:
+                for name, found in series.items():
+                    connection.execute(sa.insert(Base.metadata.tables[name]), found)
+
+    return _together(insert)
+
+
+def _together(work: Callable[[int], None]) -> float:
+    """Let all workers begin at once and return how long they took in all, seconds."""
+    start = threading.Barrier(WORKERS + 1)
+
+    def run(worker: int) -> None:
+        start.wait(WAIT)
+        work(worker)
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        running = [pool.submit(run, worker) for worker in range(WORKERS)]
+        start.wait(WAIT)
+        begun = time.perf_counter()
+        for each in running:
+            each.result(WAIT)
+        return time.perf_counter() - begun
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def ratios() -> list[tuple[str, float, float]]:
+    """Return (name, ratio, the most it may be); the rows of PostgreSQL where a server is named."""
+    rows = offer_ratios(None)
+    for server in postgresql():
+        rows += offer_ratios(server)
+        rows.append(min((booking_ratio(server) for _ in range(3)), key=itemgetter(1)))
+    return rows
+
+
+if __name__ == "__main__":
+    for name, ratio, limit in ratios():
+        print(f"{name}: {ratio:.2f} (limit {limit:g})")

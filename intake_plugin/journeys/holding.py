@@ -1,0 +1,346 @@
+"""Claims: what a case takes of the clinic's time, held for a while or booked.
+
+The rules of holding, in words:
+
+- A hold is the same claims that a booking makes, with the case as `hold_id` and an end. To
+  everybody else its time is taken; to the case itself it is free.
+- A hold that has run out counts for nothing. Reading ignores it; it is deleted by whoever takes
+  its place, in the same transaction and only if it has still run out, or by `flask intake expire`.
+- A hold becomes a booking in place. Nobody can come between, because the rows never go.
+- Rows are written in key order, so that two series do not wait for each other in a circle.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from intake_plugin.journeys.office import Office, Outrun
+from intake_plugin.records.base import Base, EpochSeconds
+from intake_plugin.records.tables import TICK, Block, Case, Claim, Occupancy
+from intake_plugin.scheduling.clocks import Interval, instant, seconds
+from intake_plugin.scheduling.slots import Slot
+
+EVERY_LANE = -1
+"""The lane of what takes a resource whole."""
+
+_TICK = TICK // dt.timedelta(seconds=1)
+_CLAIMS = Base.metadata.tables[Claim.__tablename__]
+_OCCUPANCIES = Base.metadata.tables[Occupancy.__tablename__]
+_SET_HOLDER: Mapping[str, sa.BindParameter[Any]] = {
+    name: sa.bindparam(f"set_{name}") for name in ("hold_id", "expires_at", "appointment_id")
+}
+
+
+def _lane(table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
+    return tuple(table.c[name] == sa.bindparam(f"in_{name}") for name in ("clinic_id", "resource_id", "lane"))
+
+
+_BY_STRETCH: Mapping[sa.Table, tuple[sa.ColumnElement[bool], ...]] = {
+    _CLAIMS: (
+        *_lane(_CLAIMS),
+        _CLAIMS.c.tick >= sa.bindparam("first_tick"),
+        _CLAIMS.c.tick < sa.bindparam("end_tick"),
+    ),
+    _OCCUPANCIES: (*_lane(_OCCUPANCIES), _OCCUPANCIES.c.start_at == sa.bindparam("begins_at")),
+}
+
+
+class Stretch(NamedTuple):
+    """A time of one lane of one resource, seconds since the Unix epoch; stretches sort in key order."""
+
+    resource_id: str
+    lane: int
+    start: int
+    end: int
+
+    @property
+    def ticks(self) -> range:
+        """The numbers of the ticks that the stretch touches."""
+        return range(self.start // _TICK, -(-self.end // _TICK))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What is stored of a range of time, as one case sees it."""
+
+    busy: Mapping[str, list[tuple[int, Interval]]]
+    """Lane and time by resource: booked, or held for somebody else."""
+    lapsed: Mapping[Stretch, str] = field(default_factory=dict)
+    """Held once for somebody else, with the hold."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The times a patient chose, as the case's plan keeps them, and until when they are held."""
+
+    arrivals: Mapping[int, dt.datetime]
+    """By session number; aware."""
+    practitioner_id: str | None
+    """The practitioner asked for."""
+    since: dt.datetime
+    """When the times were first held; the clinic's notice counts from then while the hold stands."""
+    until: dt.datetime
+    """When the hold ends; not after `since` where nothing could be held."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the choice in plain JSON types."""
+        return {
+            "arrivals": {str(ordinal): arrive.isoformat() for ordinal, arrive in self.arrivals.items()},
+            "practitioner": self.practitioner_id,
+            "since": self.since.isoformat(),
+            "until": self.until.isoformat(),
+        }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> Choice:
+        """Return the choice that `to_json` wrote."""
+        return cls(
+            arrivals={
+                int(ordinal): dt.datetime.fromisoformat(arrive)
+                for ordinal, arrive in stored["arrivals"].items()
+            },
+            practitioner_id=stored["practitioner"],
+            since=dt.datetime.fromisoformat(stored["since"]),
+            until=dt.datetime.fromisoformat(stored["until"]),
+        )
+
+
+def choice_of(case: Case) -> Choice | None:
+    """Return what the patient of a case chose, or None before they did."""
+    return None if case.plan is None else Choice.from_json(case.plan)
+
+
+def stretches_of(slot: Slot) -> list[Stretch]:
+    """Return what one session takes, buffers included."""
+    return [
+        Stretch(claim.resource_id, claim.lane, seconds(claim.start), seconds(claim.end, up=True))
+        for claim in slot.claims
+    ]
+
+
+def apart(slots: Mapping[int, Slot]) -> dict[Stretch, int]:
+    """Return what sessions take, with their number; one that overlaps an earlier one takes nothing."""
+    found: dict[Stretch, int] = {}
+    used: set[tuple[str, int, int]] = set()
+    for ordinal, slot in sorted(slots.items()):
+        stretches = stretches_of(slot)
+        ticks = {(each.resource_id, each.lane, tick) for each in stretches for tick in each.ticks}
+        if used.isdisjoint(ticks):
+            used |= ticks
+            found |= dict.fromkeys(stretches, ordinal)
+    return found
+
+
+def load_taken(
+    office: Office, case: Case | None, start: dt.datetime, end: dt.datetime, *, without: Collection[str] = ()
+) -> Taken:
+    """Read, with one range query, what begins in [start, end), and the blocks that touch it.
+
+    To `case` its own hold is free; `without` names appointments whose time counts as free.
+    """
+    sessions, blocks = _sessions(office, start, end, without), _blocks(office, start, end)
+    statement: sa.Executable = sa.union_all(sessions, blocks)
+    rows = office.session.execute(statement)
+    busy: dict[str, list[tuple[int, Interval]]] = defaultdict(list)
+    lapsed: dict[Stretch, str] = {}
+    for resource_id, lane, begins, ends, hold_id, has_run_out in rows:
+        if hold_id is not None and case is not None and hold_id == case.id:
+            continue
+        if hold_id is not None and has_run_out:
+            lapsed[Stretch(resource_id, lane, begins, ends)] = hold_id
+        else:
+            busy[resource_id].append((lane, Interval(begins, ends)))
+    return Taken(busy=busy, lapsed=lapsed)
+
+
+def _sessions(
+    office: Office, start: dt.datetime, end: dt.datetime, without: Collection[str]
+) -> sa.SelectBase:
+    found = sa.select(
+        Occupancy.resource_id,
+        Occupancy.lane,
+        EpochSeconds(Occupancy.start_at),
+        EpochSeconds(Occupancy.end_at),
+        Occupancy.hold_id,
+        Occupancy.expires_at <= office.now,
+    ).where(Occupancy.clinic_id == office.clinic.id, Occupancy.start_at >= start, Occupancy.start_at < end)
+    if without:
+        others = Occupancy.appointment_id.not_in(without)
+        found = found.where(sa.or_(Occupancy.appointment_id.is_(None), others))
+    return found
+
+
+def _blocks(office: Office, start: dt.datetime, end: dt.datetime) -> sa.SelectBase:
+    return sa.select(
+        Block.resource_id,
+        sa.literal(EVERY_LANE),
+        EpochSeconds(Block.start_at),
+        EpochSeconds(Block.end_at),
+        sa.null(),
+        sa.false(),
+    ).where(Block.clinic_id == office.clinic.id, Block.end_at > start, Block.start_at < end)
+
+
+def hold(office: Office, case: Case, wanted: Collection[Stretch], taken: Taken, until: dt.datetime) -> None:
+    """Hold exactly these stretches for a case until `until`; what it held besides is released.
+
+    Raises Outrun or SQLAlchemy's IntegrityError when somebody else was faster.
+    """
+    values = {"hold_id": case.id, "expires_at": until, "appointment_id": None}
+    _settle(office, case, dict.fromkeys(wanted, values), taken)
+
+
+def book(office: Office, case: Case, wanted: Mapping[Stretch, str], taken: Taken) -> None:
+    """Take these stretches for appointments, by id; what the case held becomes theirs or is released.
+
+    Raises Outrun or SQLAlchemy's IntegrityError when somebody else was faster.
+    """
+    rows = {
+        stretch: {"hold_id": None, "expires_at": None, "appointment_id": appointment_id}
+        for stretch, appointment_id in wanted.items()
+    }
+    _settle(office, case, rows, taken)
+
+
+def take(office: Office, case: Case, wanted: Mapping[Stretch, str]) -> None:
+    """Take these stretches for appointments, by id, of a case that holds nothing; see `book`."""
+    book(office, case, wanted, Taken(busy={}, lapsed=_stored(office, Occupancy.expires_at <= office.now)))
+
+
+def free(office: Office, appointment_ids: Collection[str]) -> None:
+    """Free the time of appointments that are cancelled or about to move."""
+    for table in (_CLAIMS, _OCCUPANCIES):
+        which = (table.c.clinic_id == office.clinic.id, table.c.appointment_id.in_(appointment_ids))
+        office.session.connection({"mapper": Claim}).execute(sa.delete(table).where(*which))
+
+
+def release(office: Office, case: Case) -> None:
+    """Release whatever is held for a case."""
+    _delete(office, _stored(office, Occupancy.hold_id == case.id))
+
+
+def clear_lapsed(office: Office, limit: int) -> int:
+    """Delete up to `limit` stretches of holds that have run out, and return how many were found."""
+    found = _stored(office, Occupancy.expires_at <= office.now, limit=limit)
+    _delete(office, found, lapsed=True)
+    return len(found)
+
+
+def _stored(office: Office, *which: sa.ColumnElement[bool], limit: int | None = None) -> dict[Stretch, str]:
+    rows = office.session.execute(
+        sa.select(
+            Occupancy.resource_id,
+            Occupancy.lane,
+            EpochSeconds(Occupancy.start_at),
+            EpochSeconds(Occupancy.end_at),
+            Occupancy.hold_id,
+        )
+        .where(Occupancy.clinic_id == office.clinic.id, Occupancy.hold_id.is_not(None), *which)
+        .limit(limit)
+    )
+    return {
+        Stretch(resource_id, lane, begins, ends): hold_id or ""
+        for resource_id, lane, begins, ends, hold_id in rows
+    }
+
+
+def _settle(office: Office, case: Case, wanted: Mapping[Stretch, Mapping[str, Any]], taken: Taken) -> None:
+    mine = _stored(office, Occupancy.hold_id == case.id)
+    fresh = {stretch: values for stretch, values in wanted.items() if stretch not in mine}
+    _delete(office, {stretch: hold_id for stretch, hold_id in mine.items() if stretch not in wanted})
+    _delete(office, _in_the_way(fresh, taken.lapsed), lapsed=True)
+    kept = {stretch: values for stretch, values in wanted.items() if stretch in mine}
+    if _update(office, case, kept) != sum(1 + len(stretch.ticks) for stretch in kept):
+        raise Outrun("A hold ran out, and somebody else took one of its times.")
+    _insert(office, fresh)
+
+
+def _in_the_way(wanted: Iterable[Stretch], lapsed: Mapping[Stretch, str]) -> dict[Stretch, str]:
+    ticks = {(each.resource_id, each.lane, tick) for each in wanted for tick in each.ticks}
+    return {
+        stretch: hold_id
+        for stretch, hold_id in lapsed.items()
+        if any((stretch.resource_id, stretch.lane, tick) in ticks for tick in stretch.ticks)
+    }
+
+
+def _delete(office: Office, held: Mapping[Stretch, str], *, lapsed: bool = False) -> None:
+    """Delete held stretches and their claims; if `lapsed`, only what has still run out by then."""
+    for table, which in _BY_STRETCH.items():
+        statement = sa.delete(table).where(*which, table.c.hold_id == sa.bindparam("of"))
+        if lapsed:
+            statement = statement.where(table.c.expires_at <= office.now)
+        keys = [_key(office, table, stretch) | {"of": held[stretch]} for stretch in sorted(held)]
+        _many(office, statement, keys)
+
+
+def _update(office: Office, case: Case, kept: Mapping[Stretch, Mapping[str, Any]]) -> int:
+    changed = 0
+    for table, which in _BY_STRETCH.items():
+        statement = sa.update(table).where(*which, table.c.hold_id == sa.bindparam("of"))
+        keys = [
+            _key(office, table, stretch) | {"of": case.id, **_set(kept[stretch])} for stretch in sorted(kept)
+        ]
+        changed += _many(office, statement.values(_SET_HOLDER), keys)
+    return changed
+
+
+def _insert(office: Office, fresh: Mapping[Stretch, Mapping[str, Any]]) -> None:
+    _many(office, sa.insert(_CLAIMS), list(claim_rows(office, fresh)))
+    _many(
+        office,
+        sa.insert(_OCCUPANCIES),
+        [
+            {
+                "clinic_id": office.clinic.id,
+                "resource_id": stretch.resource_id,
+                "lane": stretch.lane,
+                "start_at": instant(stretch.start),
+                "end_at": instant(stretch.end),
+                **fresh[stretch],
+            }
+            for stretch in sorted(fresh)
+        ],
+    )
+
+
+def claim_rows(office: Office, fresh: Mapping[Stretch, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield one row for each tick of each stretch, in key order."""
+    for stretch in sorted(fresh):
+        common = {
+            "clinic_id": office.clinic.id,
+            "resource_id": stretch.resource_id,
+            "lane": stretch.lane,
+            **fresh[stretch],
+        }
+        for tick in stretch.ticks:
+            yield {**common, "tick": tick}
+
+
+def _key(office: Office, table: sa.Table, stretch: Stretch) -> dict[str, Any]:
+    key = {
+        "in_clinic_id": office.clinic.id,
+        "in_resource_id": stretch.resource_id,
+        "in_lane": stretch.lane,
+    }
+    if table is _CLAIMS:
+        return {**key, "first_tick": stretch.ticks.start, "end_tick": stretch.ticks.stop}
+    return {**key, "begins_at": instant(stretch.start)}
+
+
+def _set(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"set_{name}": value for name, value in values.items()}
+
+
+def _many(office: Office, statement: sa.Executable, rows: Sequence[dict[str, Any]]) -> int:
+    """Run a statement for every row in one round trip where the driver can; return how many rows changed."""
+    if not rows:
+        return 0
+    connection = office.session.connection({"mapper": Claim})
+    return connection.execute(statement, rows).rowcount

@@ -1,0 +1,206 @@
+"""The proof on a site's own database: many patients reach for one time at the same moment.
+
+A scratch clinic with one practitioner and one room is made for it, under an id that no real clinic
+has, and every row of it is removed again, also after an error or Ctrl-C. Its patients answered
+only what a course needs; every rule is lifted for them, because only their times matter here.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import sqlalchemy as sa
+from flask import current_app
+from sqlalchemy.orm import Session
+
+from intake_plugin.clinical.protocol import Protocol
+from intake_plugin.clinical.screening import FAILURE, NUMBING, UNANSWERED
+from intake_plugin.errors import JourneyError, NotFound, TimeTaken
+from intake_plugin.journeys import booking, holding
+from intake_plugin.journeys.office import Office
+from intake_plugin.records.base import Base, new_id
+from intake_plugin.records.references import new_reference
+from intake_plugin.records.tables import Appointment, Case, CaseState, Claim, Occupancy, Series
+from intake_plugin.settings import Clinic, Resource
+
+_PATIENCE = 600
+"""Seconds after which a worker that has not answered counts as hanging."""
+_WON = "booked"
+_OUTSIDE_RULES = (FAILURE, NUMBING, UNANSWERED)
+"""Findings that belong to no rule; a scratch patient has answered next to nothing."""
+_TRIES = 200
+"""Times of the first weeks that are tried until one is found around which the whole series is free."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Race:
+    """How a race ended."""
+
+    rounds: int
+    winners: int
+    overlaps: int
+    """Pairs of sessions that take the same lane of the same resource at the same time."""
+    torn: int
+    """Rounds that left part of a series."""
+    lost: Mapping[str, int]
+    """How many attempts ended without the time, by the error's name."""
+    seconds: float
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was booked twice or in part."""
+        return self.overlaps == 0 and self.torn == 0 and self.winners <= self.rounds
+
+    @property
+    def rate(self) -> float:
+        """Attempts for each second."""
+        return (self.winners + sum(self.lost.values())) / self.seconds
+
+
+def race(office: Office, *, workers: int, rounds: int) -> Race:
+    """Let `workers` patients book one series at the same moment, `rounds` times, and count.
+
+    Needs an app context. Raises NotFound when the clinic has no time that could be booked.
+    """
+    with _scratch(office, workers) as (scratch, case_ids):
+        chosen = _free_series(scratch, case_ids[0])
+        ended: Counter[str] = Counter()
+        overlaps = torn = 0
+        seconds = 0.0
+        for _ in range(rounds):
+            _reset(scratch, chosen)
+            begun = time.perf_counter()
+            ended.update(_round(scratch, case_ids, chosen))
+            seconds += time.perf_counter() - begun
+            overlaps += _overlaps(scratch)
+            torn += _torn(scratch, len(chosen))
+        winners = ended.pop(_WON, 0)
+    return Race(
+        rounds=rounds, winners=winners, overlaps=overlaps, torn=torn, lost=dict(ended), seconds=seconds
+    )
+
+
+def _round(office: Office, case_ids: list[str], chosen: Mapping[int, dt.datetime]) -> list[str]:
+    app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Flask's documented way
+    engine = office.session.get_bind(Case)
+    start = threading.Barrier(len(case_ids))
+
+    def run(case_id: str) -> str:
+        start.wait(_PATIENCE)
+        with app.app_context(), Session(engine) as session:
+            mine = replace(office, session=session)
+            case = session.get_one(Case, (office.clinic.id, case_id))
+            try:
+                booking.confirm(mine, case, chosen)
+            except JourneyError as error:
+                return type(error).__name__
+            return _WON
+
+    with ThreadPoolExecutor(len(case_ids)) as pool:
+        return [each.result(_PATIENCE) for each in [pool.submit(run, case_id) for case_id in case_ids]]
+
+
+@contextmanager
+def _scratch(office: Office, workers: int) -> Iterator[tuple[Office, list[str]]]:
+    scratch = replace(office, clinic=_scratch_clinic(office.clinic))
+    session = scratch.session
+    try:
+        cases = [scratch_patient(scratch) for _ in range(workers)]
+        session.add_all(cases)
+        session.commit()
+        yield scratch, [case.id for case in cases]
+    finally:
+        session.rollback()
+        for table in reversed(Base.metadata.sorted_tables):
+            session.execute(sa.delete(table).where(table.c.clinic_id == scratch.clinic.id))
+        session.commit()
+
+
+def _scratch_clinic(clinic: Clinic) -> Clinic:
+    kinds: dict[str, Resource] = {}
+    for resource in clinic.resources:
+        kinds.setdefault(resource.kind, resource)
+    alone = tuple(replace(resource, lanes=1, treatments=(), closures=()) for resource in kinds.values())
+    return replace(clinic, id=f"race-{new_id()}", resources=alone)
+
+
+def scratch_patient(office: Office) -> Case:
+    """Return a case that may choose times for the clinic's first treatment, of nobody in particular."""
+    protocol_id, treatment = next(iter(office.clinic.treatments.items()))
+    protocol = treatment.protocol
+    case = Case(
+        clinic_id=office.clinic.id,
+        reference=new_reference(),
+        protocol_id=protocol_id,
+        protocol_version=protocol.version,
+        fingerprint=treatment.fingerprint,
+        locale=office.clinic.languages[0],
+        state=CaseState.BOOKING,
+        created_at=office.now,
+        updated_at=office.now,
+        submitted_at=office.now,
+    )
+    case.answers = _answers(protocol)
+    case.screening = {"lifted": [*_OUTSIDE_RULES, *(rule.id for rule in protocol.rules)]}
+    return case
+
+
+def _answers(protocol: Protocol) -> dict[str, str]:
+    return {
+        protocol.course_question: protocol.courses[0].id,
+        protocol.area_question: protocol.areas[0].id,
+    }
+
+
+def _free_series(office: Office, case_id: str) -> Mapping[int, dt.datetime]:
+    case = office.session.get_one(Case, (office.clinic.id, case_id))
+    for slot in booking.times(office, case).slots[:_TRIES]:
+        try:
+            booking.choose_first(office, case, slot.arrive)
+        except TimeTaken:
+            continue
+        if booking.proposal(office, case).complete:
+            choice = holding.choice_of(case)
+            if choice is not None:
+                return choice.arrivals
+    raise NotFound(f"{office.clinic.name} has no time in its first week that could be booked as a series.")
+
+
+def _reset(office: Office, chosen: Mapping[int, dt.datetime]) -> None:
+    session, clinic_id = office.session, office.clinic.id
+    for table in (Claim, Occupancy, Appointment, Series):
+        session.execute(sa.delete(table).where(table.clinic_id == clinic_id))
+    choice = holding.Choice(arrivals=chosen, practitioner_id=None, since=office.now, until=office.now)
+    session.expire_all()
+    for case in session.scalars(sa.select(Case).where(Case.clinic_id == clinic_id)):
+        case.state, case.plan = CaseState.BOOKING, choice.to_json()
+    session.commit()
+
+
+def _overlaps(office: Office) -> int:
+    rows = office.session.execute(
+        sa.select(Occupancy.resource_id, Occupancy.lane, Occupancy.start_at, Occupancy.end_at).where(
+            Occupancy.clinic_id == office.clinic.id
+        )
+    ).all()
+    return sum(
+        one[:2] == other[:2] and one.start_at < other.end_at and other.start_at < one.end_at
+        for one, other in combinations(rows, 2)
+    )
+
+
+def _torn(office: Office, sessions: int) -> int:
+    """Count series that have not as many sessions as they should."""
+    clinic_id = office.clinic.id
+    series = sa.select(sa.func.count()).select_from(Series).where(Series.clinic_id == clinic_id)
+    booked = sa.select(sa.func.count()).select_from(Appointment).where(Appointment.clinic_id == clinic_id)
+    session = office.session
+    return int((session.scalar(series) or 0) * sessions != (session.scalar(booked) or 0))

@@ -1,0 +1,148 @@
+"""Why a time is not offered, with the names that belong to it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from intake_plugin.clinical.answers import PartialDate
+from intake_plugin.errors import NotFound
+from intake_plugin.journeys import blocking, booking, changing
+from intake_plugin.journeys.office import SYSTEM
+from intake_plugin.journeys.why import Why, why_not_offered
+from intake_plugin.records.tables import AuditEntry, Case
+from intake_plugin.state import Staff
+from intake_plugin.testing import approve, clinic
+from tests.journeys.conftest import Desk
+
+MONDAY = dt.date(2026, 3, 16)
+DAY = dt.timedelta(days=1)
+
+
+def at(time: str, date: dt.date = MONDAY) -> dt.datetime:
+    return dt.datetime.combine(date, dt.time.fromisoformat(time))
+
+
+def ask(desk: Desk, local: dt.datetime, resource: str | None = None, case: Case | None = None) -> Why:
+    reference = None if case is None else case.reference
+    return why_not_offered(desk.office, local, actor=SYSTEM, resource_id=resource, reference=reference)
+
+
+def kinds(why: Why) -> list[tuple[str, str | None]]:
+    return [(each.kind, each.resource.id if each.resource else None) for each in why.reasons]
+
+
+@pytest.mark.parametrize(
+    ("local", "expected"),
+    [
+        (at("10:00"), []),
+        (at("10:05"), [("grid", None)]),
+        (at("07:00"), [("hours", None), ("hours", "nurse"), ("hours", "room")]),
+        (at("10:00", dt.date(2026, 3, 3)), []),
+        (at("09:15", dt.date(2026, 3, 3)), [("notice", None)]),
+        (at("10:00", dt.date(2026, 6, 3)), [("horizon", None)]),
+        (at("01:30", dt.date(2026, 3, 29)), [("skipped", None)]),
+    ],
+)
+def test_each_rule_of_time_is_named(desk: Desk, local: dt.datetime, expected: list[tuple[str, str]]) -> None:
+    assert kinds(ask(desk, local)) == expected
+
+
+def test_closures_are_told_with_their_reason_and_treatments_with_the_resource(desk: Desk) -> None:
+    holiday = {"first": MONDAY, "last": MONDAY + DAY, "reason": "Spring cleaning"}
+    resources = [
+        {"id": "nurse", "kind": "practitioner", "name": "Nurse", "closures": [holiday]},
+        {"id": "doctor", "kind": "practitioner", "name": "Doctor", "treatments": ["light_peel"]},
+        {"id": "room", "kind": "room", "name": "Room"},
+    ]
+    treatments = [{"protocol": "microneedling"}, {"protocol": "light_peel"}]
+    profile = approve(clinic(resources=resources, treatments=treatments))
+    found = ask(Desk(replace(desk.office, clinic=profile)), at("10:00"))
+    assert kinds(found) == [("closure", "nurse"), ("treatment", "doctor")]
+    closure = found.reasons[0].closure
+    assert closure is not None
+    assert closure.reason == "Spring cleaning"
+    whole = approve(clinic(closures=[holiday]))
+    assert kinds(ask(Desk(replace(desk.office, clinic=whole)), at("10:00")))[0] == ("closure", None)
+
+
+def test_a_session_in_the_way_is_told_by_its_case(desk: Desk) -> None:
+    case = desk.booked()
+    session = booking.appointments_of(desk.office, case)[0]
+    found = ask(desk, dt.datetime.fromisoformat(session.local_start), case=desk.signed())
+    assert {(each.kind, each.resource and each.resource.id, each.reference) for each in found.reasons} == {
+        ("claim", "nurse", case.reference),
+        ("claim", "room", case.reference),
+    }
+    nurse = next(each for each in found.reasons if each.resource and each.resource.id == "nurse")
+    assert (nurse.start, nurse.end) == (session.treatment_at, session.end_at - dt.timedelta(minutes=10))
+
+
+def test_two_sessions_that_touch_are_told_apart(desk: Desk) -> None:
+    one, two = desk.booked(), desk.booked()
+    arrivals = [booking.appointments_of(desk.office, case)[0] for case in (one, two)]
+    local = dt.datetime.fromisoformat(arrivals[0].local_start)
+    found = ask(desk, local, "room")
+    assert [each.reference for each in found.reasons] == [one.reference]
+    other = ask(desk, dt.datetime.fromisoformat(arrivals[1].local_start), "room")
+    assert [each.reference for each in other.reasons] == [two.reference]
+
+
+def test_a_block_and_an_overlap_are_told(desk: Desk, clinician: Staff) -> None:
+    start = dt.datetime(2026, 3, 16, 9, tzinfo=dt.UTC)
+    made = blocking.block(desk.office, clinician, "room", start, start + DAY, "Paint")
+    (reason,) = ask(desk, at("10:00"), "room").reasons
+    assert (reason.kind, reason.block and reason.block.id, reason.reference) == ("block", made.id, None)
+    blocking.unblock(desk.office, clinician, made.id)
+    case, standing = desk.signed(), desk.signed()
+    for each in (standing, case):
+        first = booking.times(desk.office, each, first=MONDAY).slots[0].arrive
+        booking.choose_first(desk.office, each, first)
+        plan = booking.proposal(desk.office, each).sessions
+        booking.confirm(
+            desk.office, each, {s.proposal.ordinal: s.proposal.slot.arrive for s in plan if s.proposal.slot}
+        )
+    taken = booking.appointments_of(desk.office, standing)[0]
+    changing.move(desk.office, case, 1, {1: taken.arrive_at}, staff=clinician, reason="Sisters")
+    changing.cancel(desk.office, standing, 1)
+    found = ask(desk, dt.datetime.fromisoformat(taken.local_start))
+    assert {(each.kind, each.reference) for each in found.reasons} == {("block", case.reference)}
+
+
+def test_a_clinical_finding_is_told_by_its_rule_and_the_reading_is_recorded(desk: Desk) -> None:
+    case = desk.signed(recent=("filler",), filler_last=PartialDate(2026, 2, 16))
+    found = ask(desk, at("10:00", dt.date(2026, 3, 5)), case=case)
+    assert [each.kind for each in found.reasons] == ["not-before", "forbidden"]
+    assert found.not_before == MONDAY
+    assert found.reasons[1].rule_id
+    assert found.reasons[1].text
+    assert ask(desk, at("10:00"), case=case).reasons == ()
+    entries = desk.session.scalars(sa.select(AuditEntry).where(AuditEntry.action == "why not")).all()
+    assert [each.object_id for each in entries] == [case.id] * 2
+
+
+def test_nothing_is_in_the_way_of_exactly_the_times_that_a_patient_is_shown(desk: Desk) -> None:
+    desk.booked()
+    case = desk.signed(recent=("filler",), filler_last=PartialDate(2026, 2, 5))
+    page = booking.times(desk.office, case)
+    shown = {slot.local_arrive for slot in page.slots if slot.date <= page.first + DAY}
+    assert shown
+    for date in (page.first - DAY, page.first, page.first + DAY):
+        for quarter in range(8 * 4, 18 * 4):
+            local = dt.datetime.combine(date, dt.time()) + quarter * dt.timedelta(minutes=15)
+            assert (not ask(desk, local, case=case).reasons) == (local in shown), local
+
+
+def test_an_unknown_resource_case_or_calendar_is_refused(desk: Desk) -> None:
+    with pytest.raises(NotFound, match="Did you mean 'nurse'"):
+        ask(desk, at("10:00"), "nurs")
+    with pytest.raises(NotFound):
+        why_not_offered(desk.office, at("10:00"), actor=SYSTEM, reference="AAA-AAAA")
+    with pytest.raises(NotFound):
+        ask(desk, at("10:00"), case=desk.answered())
+    for date in (dt.date.min, dt.date.max):
+        with pytest.raises(NotFound):
+            ask(desk, at("10:00", date))
