@@ -64,7 +64,7 @@ def current_staff() -> Staff | None:
     """Tell the intake plugin who is working now."""
     if not current_user.is_authenticated:
         return None
-    return Staff(id=current_user.get_id(), name=current_user.name)
+    return Staff(id=current_user.get_id(), name=current_user.name, role="decide")
 
 
 def _with_password(email: str, password: str) -> Account | None:

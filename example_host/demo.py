@@ -34,7 +34,7 @@ DAY = dt.timedelta(days=1)
 HISTORY = 21
 """Days back over which the cases are spread."""
 
-CLINICIAN = Staff(id="demo", name="Demo clinician")
+CLINICIAN = Staff(id="demo", name="Demo clinician", role="decide")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -192,6 +192,15 @@ def _check_clinic(mount: str, clinic: Clinic) -> Iterator[str]:
                 f"{clinic.name}: nobody answers for {protocol_id} as it stands. When a clinician has read "
                 f"it, enter their approval with the fingerprint {treatment.fingerprint} in the profile."
             )
+        elif treatment.approval is not None and treatment.approval.on > _today(clinic):
+            yield (
+                f"{clinic.name}: the approval of {protocol_id} has the date {treatment.approval.on}, which "
+                "is still to come. Enter the day on which it was given."
+            )
+
+
+def _today(clinic: Clinic) -> dt.date:
+    return dt.datetime.now(clinic.zone).date()
 
 
 def _approval(treatment: Treatment) -> str:
@@ -200,8 +209,10 @@ def _approval(treatment: Treatment) -> str:
             return "not approved"
         case Approval(by=by, role=role, on=on, version=version) if treatment.approved:
             return f"version {version} approved by {by} ({role}) on {on}"
-        case Approval(by=by, on=on):
+        case Approval(by=by, on=on) if by.strip():
             return f"changed since {by} approved it on {on}"
+        case _:
+            return "not approved: the approval names nobody"
 
 
 def _check_tables(state: State) -> list[str]:

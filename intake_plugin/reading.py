@@ -293,7 +293,8 @@ def _slips(error: BaseException, path: Path, cls: Any) -> Iterator[_Slip]:
                     yield from _slips(part, path, error.cl)
                 else:
                     step = note.index if isinstance(note, IterableValidationNote) else note.name
-                    yield from _slips(_without(part, note), (*path, step), note.type)
+                    found = _slips(_without(part, note), (*path, step), note.type)
+                    yield from _hushed(found) if _is_secret(error.cl, step) else found
         case ForbiddenExtraKeysError():
             known = [field.name for field in dataclasses.fields(error.cl)]
             for key in sorted(error.extra_fields, key=str):
@@ -305,6 +306,18 @@ def _slips(error: BaseException, path: Path, cls: Any) -> Iterator[_Slip]:
             yield _Slip(path, str(error), cls)
         case _:
             yield _Slip(path, f"This has the wrong form ({type(error).__name__}).", cls)
+
+
+def _is_secret(cls: Any, name: str | int) -> bool:
+    fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+    return any(field.metadata.get("secret") for field in fields if field.name == name)
+
+
+def _hushed(slips: Iterator[_Slip]) -> Iterator[_Slip]:
+    """Say of a secret where and not what: problems end up in logs."""
+    for slip in slips:
+        what = "This is not text. It is a secret, so what it is instead is not repeated here."
+        yield dataclasses.replace(slip, what=what)
 
 
 def _note(error: BaseException) -> AttributeValidationNote | IterableValidationNote | None:

@@ -25,7 +25,7 @@ class Settings:
     a path given as `file:/...`, or a callable returning such a string.
     """
 
-    keys: str | None = None
+    keys: str | None = field(default=None, repr=False, metadata={"secret": True})
     draft_lifetime: dt.timedelta
     """How long an unfinished draft can be resumed, ISO 8601; WCAG 2.2.1 asks for at least 20 hours."""
     link_lifetime: dt.timedelta
@@ -85,8 +85,14 @@ class Treatment:
 
     @property
     def approved(self) -> bool:
-        """Whether somebody answers for exactly this content."""
-        return self.approval is not None and self.approval.fingerprint == self.fingerprint
+        """Whether somebody answers for exactly this content, by name and version.
+
+        The date is not looked at here, which has no clock; `flask intake check` does.
+        """
+        given = self.approval
+        if given is None or not given.by.strip():
+            return False
+        return (given.fingerprint, given.version) == (self.fingerprint, self.protocol.version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

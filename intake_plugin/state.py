@@ -30,19 +30,19 @@ class Staff:
 
     `id` stays the same for a person for ever, because it signs the audit trail; at most 64
     characters, and 200 for `name`. `role` is "decide" for those who decide reviews, change bookings
-    and block time; "read" sees the desk and changes nothing. Raises ValueError when a value could
-    not be stored.
+    and block time; "read", the default, sees the desk and changes nothing. Raises ValueError when a
+    value could not be stored.
     """
 
     id: str
     name: str
-    role: Literal["read", "decide"] = "decide"
+    role: Literal["read", "decide"] = "read"
 
     def __post_init__(self) -> None:
         # A host's user ids are often numbers, and not every host has a type checker.
         for field_name, longest in (("id", 64), ("name", 200)):
             value: object = getattr(self, field_name)
-            if not isinstance(value, str) or not 0 < len(value) <= longest:
+            if not isinstance(value, str) or not (value.strip() and len(value) <= longest):
                 raise ValueError(
                     f"Staff({field_name}={value!r}): give a string of 1 to {longest} characters, "
                     f"such as str(user.{field_name})."

@@ -39,7 +39,7 @@ GENERAL_TEXTS: Final = (UNANSWERED, FAILURE, NUMBING_REVIEW, NUMBING_WITHOUT, CO
 """Ids of the reasons that belong to no rule; every language has them among its rules."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Finding:
     """One rule that fired, or that could not be decided (`undetermined`), and why."""
 
@@ -56,7 +56,7 @@ class Finding:
     protocol_version: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Screening:
     """The outcome of one case: the most serious of its findings.
 

@@ -8,6 +8,10 @@ revoked.
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from intake_plugin.errors import NotFound
 from intake_plugin.journeys.intake import identity_of
@@ -15,9 +19,14 @@ from intake_plugin.journeys.office import Office, note, transaction, writing
 from intake_plugin.records import tokens
 from intake_plugin.records.references import new_reference
 from intake_plugin.records.tables import Case, CaseState, Token, TokenPurpose
+from intake_plugin.settings import Treatment
 
 ATTEMPTS = 5
 """Wrong dates of birth after which a link is revoked (ASVS 2.4.1)."""
+
+
+REFERENCES = 5
+"""References tried for a new case: two cases with one are rare, five in a row mean something else."""
 
 
 def begin(office: Office, *, protocol_id: str, locale: str) -> tuple[Case, str]:
@@ -30,6 +39,14 @@ def begin(office: Office, *, protocol_id: str, locale: str) -> tuple[Case, str]:
         raise NotFound(f"{office.clinic.name} does not offer {protocol_id!r}.")
     if locale not in office.clinic.languages:
         locale = office.clinic.languages[0]
+    for _ in range(REFERENCES - 1):
+        # The only thing of a new case that another one may have already is its reference.
+        with suppress(IntegrityError):
+            return _begin(office, treatment, protocol_id, locale)
+    return _begin(office, treatment, protocol_id, locale)
+
+
+def _begin(office: Office, treatment: Treatment, protocol_id: str, locale: str) -> tuple[Case, str]:
     with transaction(office):
         case = Case(
             clinic_id=office.clinic.id,
@@ -85,10 +102,9 @@ def verify(office: Office, raw: str, birth_date: dt.date | None) -> str | None:
     """
     token, case = _linked(office, raw)
     with writing(office, case) as locked:
-        office.session.refresh(token, with_for_update=True)
+        _count_attempt(office, token)
         known = identity_of(locked)
         if known is not None and known.birth_date != birth_date:
-            token.attempts += 1
             if token.attempts >= ATTEMPTS:
                 token.revoked_at = office.now
             note(office, locked, "link refused", {"attempts": token.attempts})
@@ -98,6 +114,22 @@ def verify(office: Office, raw: str, birth_date: dt.date | None) -> str | None:
         fresh = _session_token(office, locked)
         note(office, locked, "link opened", {})
     return fresh
+
+
+def _count_attempt(office: Office, token: Token) -> None:
+    """Take one of the link's attempts before it is known whether it is a right one.
+
+    Counted and compared in one statement, so that nobody gets more attempts by making them at once.
+    """
+    office.session.execute(
+        sa.update(Token)
+        .where(Token.clinic_id == token.clinic_id, Token.hash == token.hash)
+        .values(attempts=Token.attempts + 1),
+        execution_options={"synchronize_session": False},
+    )
+    office.session.refresh(token, with_for_update=True)
+    if token.revoked_at is not None or token.attempts > ATTEMPTS:
+        raise NotFound("This link does not open anything any more.")
 
 
 def leave(office: Office, raw: str) -> None:

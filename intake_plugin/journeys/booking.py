@@ -27,6 +27,7 @@ from intake_plugin.clinical.protocol import Wait
 from intake_plugin.clinical.screening import Finding
 from intake_plugin.errors import OutOfTurn, TimeTaken
 from intake_plugin.journeys import holding
+from intake_plugin.journeys.consent import settled
 from intake_plugin.journeys.holding import Choice, Taken, choice_of
 from intake_plugin.journeys.intake import answers_of, require, screening_of
 from intake_plugin.journeys.office import Office, decided, note, writing
@@ -334,7 +335,9 @@ def _planned(office: Office, case: Case, choice: Choice, *, alternatives: int = 
     course, chosen, asked = session.course, choice.arrivals, choice.practitioner_id
     start, end = _reach(office, case, course)
     # Before anything is computed from them: a posted date may be thousands of years away.
-    if 1 not in chosen or not all(start <= arrive < end for arrive in chosen.values()):
+    horizon = midnight_of(office, _bounds(office, case)[1] + dt.timedelta(days=1))
+    inside = all(start <= arrive < end for arrive in chosen.values())
+    if 1 not in chosen or not inside or chosen[1] >= horizon:
         raise TimeTaken("Not every time lies where this series can be. Choose other times.")
     dates = [arrive.astimezone(office.clinic.zone).date() for arrive in chosen.values()]
     last = min(dates)
@@ -404,15 +407,21 @@ def confirm(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> Se
 
     A second confirmation of a booked case returns its series. Raises TimeTaken when a time has
     gone or a gap is broken; the choices are kept, so that the patient changes only what must be.
+    Raises OutOfTurn when a consent no longer says what will be done: it is to be signed first.
     """
 
-    def act() -> Series:
+    def act() -> Series | None:
         with writing(office, case) as locked:
             if locked.state == CaseState.BOOKED:
                 return series_of(office, locked)
             require(office, locked, "series")
+            if not settled(office, locked):
+                # The texts have changed since they were signed: another cream, say.
+                locked.state = CaseState.CONSENT
+                note(office, locked, "consent outdated", {})
+                return None
             plan = _planned(office, locked, replace(_choice(locked), arrivals=chosen), alternatives=0)
-            if len(chosen) != plan.session.course.sessions or not plan.complete:
+            if chosen.keys() != {each.proposal.ordinal for each in plan.sessions} or not plan.complete:
                 raise TimeTaken("Not every time can be kept. Choose other times where it says so.")
             series = _book(office, locked, plan)
             locked.state, locked.plan = CaseState.BOOKED, None
@@ -424,7 +433,10 @@ def confirm(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> Se
             )
         return series
 
-    return decided(office, act)
+    booked_series = decided(office, act)
+    if booked_series is None:
+        raise OutOfTurn("consent")
+    return booked_series
 
 
 def series_of(office: Office, case: Case) -> Series:

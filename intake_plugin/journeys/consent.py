@@ -41,7 +41,7 @@ class DocumentState:
 SIGNED_FOR_GOOD = frozenset({CaseState.BOOKED, CaseState.CLOSED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Act:
     """How a document was signed or declined."""
 

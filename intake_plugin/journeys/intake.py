@@ -34,7 +34,7 @@ class Step(NamedTuple):
     key: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Identity:
     """Who the patient is: FHIR's Patient in four fields."""
 

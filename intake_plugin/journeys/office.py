@@ -36,7 +36,7 @@ from intake_plugin.settings import Clinic, Settings, Treatment
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Office:
     """What a use case works with; `now` is an aware UTC instant and the only clock."""
 
@@ -91,7 +91,8 @@ def transaction(office: Office) -> Iterator[None]:
     """Commit what the block wrote, or nothing of it.
 
     Raises Stale when somebody else wrote the same case meanwhile, Busy when the database could
-    not give a lock in time, and Crossed, which is Busy too, when another try would help.
+    not give a lock in time, and Crossed, which is Busy too, when another try would help. Any other
+    failure of the database stays what it is.
     """
     try:
         connection = office.session.connection({"mapper": Case})
@@ -104,6 +105,8 @@ def transaction(office: Office) -> Iterator[None]:
         raise Stale("This was changed in another window in the meantime.") from None
     except OperationalError as error:
         office.session.rollback()
+        if not locks.lost(error):
+            raise
         kind = Crossed if locks.worth_again(error) else Busy
         raise kind("Somebody else is writing at this moment. Nothing was changed.") from error
     except BaseException:

@@ -43,7 +43,7 @@ from intake_plugin.state import Staff
 PAGE_SIZE = 25
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class QueueRow:
     """One case in the list."""
 
@@ -63,7 +63,7 @@ class QueuePage:
     """How many cases are in each state."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Answered:
     """A question as it was asked, with what was answered."""
 
@@ -72,7 +72,7 @@ class Answered:
     answer: Answer | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class WholeCase:
     """Everything the clinic holds about one case."""
 
@@ -258,7 +258,7 @@ def latest_not_before(office: Office) -> dt.date:
     return office.clinic.retention.after(office.today)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Ruling:
     """A decision as the form gives it. `version` is the case's version on the page."""
 
@@ -339,11 +339,11 @@ def _decision(office: Office, staff: Staff, case: Case, ruling: Ruling) -> Decis
         clinic_id=office.clinic.id,
         case_id=case.id,
         staff_id=staff.id,
-        staff_name=staff.name,
+        staff_name=staff.name.strip(),
         verdict=ruling.verdict,
         not_before=ruling.not_before,
         home_numbing=ruling.home_numbing,
-        note=ruling.note,
+        note=ruling.note.strip(),
         answers_hash=case.answers_hash or "",
         decided_at=office.now,
     )

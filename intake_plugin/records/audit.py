@@ -98,26 +98,26 @@ def head(session: Session, clinic_id: str) -> str:
     return GENESIS if found is None else found.hash
 
 
-def matches(entry: AuditEntry, payload: Mapping[str, Any]) -> bool:
-    """Whether `payload` is what `entry` was recorded with, under any key of the ring."""
-    return entry.payload_hash in current_keyring().macs("audit", canonical(payload))
-
-
 def verify(session: Session, clinic_id: str) -> tuple[Problem, ...]:
-    """Walk a clinic's chain and return every place where it is broken; empty means sound."""
+    """Walk a clinic's chain and return every place where it is broken; empty means sound.
+
+    The walk ends where the chain ended when it began, so that acts in between do not disturb it.
+    """
     problems: list[Problem] = []
     seq, previous = 0, GENESIS
+    end, last = _read_end(session, clinic_id)
     entries = session.scalars(
         sa.select(AuditEntry)
-        .where(AuditEntry.clinic_id == clinic_id)
+        .where(AuditEntry.clinic_id == clinic_id, AuditEntry.seq <= end.seq)
         .order_by(AuditEntry.seq)
         .execution_options(yield_per=_BATCH, populate_existing=True)
     )
     for entry in entries:
         problems.extend(_broken(entry, seq + 1, previous))
         seq, previous = entry.seq, entry.hash
-    found = _read_head(session, clinic_id, lock=False)
-    if (found.seq, found.hash) != (seq, previous) if found else seq:
+    if last > end.seq:
+        problems.append(Problem(f"entry {last}", "is stored, but the chain's head names an earlier one"))
+    if (end.seq, end.hash) != (seq, previous):
         problems.append(
             Problem(
                 f"entry {seq}", "is the last one stored, but the chain's head names another: some are missing"
@@ -172,6 +172,18 @@ def _read_head(session: Session, clinic_id: str, *, lock: bool) -> _Head | None:
         statement = statement.with_for_update()
     row = session.execute(statement).one_or_none()
     return None if row is None else _Head(row.seq, row.hash)
+
+
+def _read_end(session: Session, clinic_id: str) -> tuple[_Head, int]:
+    """Return a chain's head and the last number stored, both of one moment: one statement reads them."""
+    last = sa.select(sa.func.max(AuditEntry.seq)).where(AuditEntry.clinic_id == clinic_id)
+    head = sa.select(AuditHead.seq, AuditHead.hash).where(AuditHead.clinic_id == clinic_id).subquery()
+    row = session.execute(
+        sa.select(last.scalar_subquery(), head.c.seq, head.c.hash).select_from(
+            sa.select(sa.literal(1)).subquery().outerjoin(head, sa.true())
+        )
+    ).one()
+    return _Head(row[1] or 0, row[2] or GENESIS), row[0] or 0
 
 
 def _advance_head(session: Session, head: _Head, entry: AuditEntry) -> bool:

@@ -1,4 +1,5 @@
-"""How long a transaction waits for a lock, and which failures are worth a second try.
+"""How long a transaction waits for a lock, which failures mean that it waited
+in vain, and which of those are worth a second try.
 
 Every database counts its own way: PostgreSQL per transaction, MariaDB per connection in whole
 seconds, SQLite per connection for its one writer. What was set on a connection is put back, since
@@ -17,12 +18,12 @@ from sqlalchemy.exc import DBAPIError
 _MILLISECOND = dt.timedelta(milliseconds=1)
 _SECOND = dt.timedelta(seconds=1)
 
-_STATES = frozenset({"40001", "40P01"})
-"""PostgreSQL: serialization failure, deadlock."""
-_CODES = frozenset({1020, 1213})
-"""MariaDB: a row changed since the transaction's snapshot, deadlock."""
-_SQLITE = frozenset({517})
-"""SQLite: another writer committed since the transaction's snapshot."""
+_GIVEN_UP = frozenset({"40001", "40P01", 1213, 1020, 517})
+"""PostgreSQL: serialization failure, deadlock. MariaDB: deadlock, a row changed since the transaction's
+snapshot. SQLite: another writer committed since the transaction's snapshot."""
+_WAITED = frozenset({"55P03", 1205})
+"""The wait for a lock took too long, in PostgreSQL and MariaDB."""
+_SQLITE = ("database is locked", "database table is locked")
 
 
 @contextmanager
@@ -59,12 +60,17 @@ def _put_back(connection: sa.Connection, statement: str) -> Iterator[None]:
             connection.exec_driver_sql(statement)
 
 
+def lost(error: DBAPIError) -> bool:
+    """Whether a transaction failed because others had what it needed, and not the database itself."""
+    return bool(_codes(error) & (_GIVEN_UP | _WAITED)) or str(error.orig).startswith(_SQLITE)
+
+
 def worth_again(error: DBAPIError) -> bool:
     """Whether the database gave up a transaction only because of others that ran at the same time."""
-    cause = error.orig
-    code = getattr(cause, "args", None) or (None,)
-    return (
-        getattr(cause, "sqlstate", None) in _STATES
-        or code[0] in _CODES
-        or getattr(cause, "sqlite_errorcode", None) in _SQLITE
-    )
+    return bool(_codes(error) & _GIVEN_UP)
+
+
+def _codes(error: DBAPIError) -> set[object]:
+    cause, names = error.orig, ("sqlstate", "pgcode", "sqlite_errorcode")
+    first = next(iter(getattr(cause, "args", ())), None)
+    return {getattr(cause, name, None) for name in names} | ({first} if isinstance(first, int) else set())

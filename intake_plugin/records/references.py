@@ -12,9 +12,3 @@ _GROUPS = (3, 4)
 def new_reference() -> str:
     """Return a random reference such as "K7M-2QXF"; the database refuses a second one per clinic."""
     return "-".join("".join(secrets.choice(_ALPHABET) for _ in range(length)) for length in _GROUPS)
-
-
-def as_reference(text: str) -> str:
-    """Return what somebody typed ("k7m 2qxf") in the form in which references are stored."""
-    letters = "".join(letter for letter in text.upper() if letter.isalnum())
-    return f"{letters[: _GROUPS[0]]}-{letters[_GROUPS[0] :]}"

@@ -137,8 +137,6 @@ class Case(Base, kw_only=True):
     """Blind index of the e-mail address, see `KeyRing.email_index`."""
     numbing_home: Mapped[bool] = mapped_column(default=False)
     """A clinician approved that numbing cream is applied at home."""
-    kept_until: Mapped[dt.date | None] = mapped_column(default=None)
-    """The last day of the retention period."""
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 -- SQLAlchemy declares it without ClassVar
     __table_args__ = (
@@ -164,10 +162,8 @@ class Token(Base, kw_only=True):
     expires_at: Mapped[dt.datetime]
     revoked_at: Mapped[dt.datetime | None] = mapped_column(default=None)
     used_at: Mapped[dt.datetime | None] = mapped_column(default=None)
-    verified: Mapped[bool] = mapped_column(default=False)
-    """Whether the patient's date of birth was given with it."""
     attempts: Mapped[int] = mapped_column(default=0)
-    """Wrong dates of birth given with it."""
+    """Dates of birth given with it since the last right one."""
     case: Mapped[Case] = relationship(init=False, lazy="raise")
 
     __table_args__ = (

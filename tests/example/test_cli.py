@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -82,6 +83,29 @@ def test_a_change_undoes_the_approval_and_is_named(make_site: MakeSite) -> None:
     assert code == 1
     assert "changed since Test clinician approved it on 2026-01-01" in output
     assert "changed: Wait botulinum: P21D instead of P14D" in output
+
+
+def with_approval(**changes: Any) -> Clinic:
+    approved = approve(clinic())
+    treatment = approved.treatments["microneedling"]
+    assert treatment.approval is not None
+    changed = dataclasses.replace(treatment, approval=dataclasses.replace(treatment.approval, **changes))
+    return dataclasses.replace(approved, treatments={"microneedling": changed})
+
+
+@pytest.mark.parametrize("changes", [{"by": " "}, {"version": "2025.1"}])
+def test_an_approval_without_a_name_or_of_another_version_is_none(
+    make_site: MakeSite, changes: dict[str, Any]
+) -> None:
+    code, output = run(make_site(with_approval(**changes)), "check")
+    assert (code, "nobody answers for microneedling" in output) == (1, True)
+
+
+def test_an_approval_cannot_be_of_tomorrow(make_site: MakeSite) -> None:
+    today = dt.datetime.now(clinic().zone).date()
+    assert run(make_site(with_approval(on=today)), "check")[0] == 0
+    code, output = run(make_site(with_approval(on=today + dt.timedelta(days=2))), "check")
+    assert (code, "still to come" in output) == (1, True)
 
 
 def test_a_site_without_a_clinic_is_told_to_mount_one(make_site: MakeSite) -> None:

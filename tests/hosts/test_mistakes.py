@@ -53,6 +53,16 @@ def test_no_key(key_ring: str | None) -> None:
         Intake(db).init_app(app)
 
 
+@pytest.mark.parametrize("key_ring", [keys().encode(), [keys()], {"k1": keys()}, lambda: [keys()]])
+def test_a_key_ring_of_another_type_is_refused_and_not_repeated(key_ring: object) -> None:
+    db = SQLAlchemy()
+    app = bare(db)
+    app.config["INTAKE_KEYS"] = key_ring
+    with pytest.raises(ConfigurationError, match="INTAKE_KEYS: This is not text") as raised:
+        Intake(db).init_app(app)
+    assert keys().partition(":")[2] not in str(raised.value)
+
+
 def test_one_name_for_two_clinics(clinic: Clinic, south: Clinic) -> None:
     db = SQLAlchemy()
     app, intake = bare(db), Intake(db)

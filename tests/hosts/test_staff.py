@@ -78,6 +78,7 @@ def test_the_patients_pages_do_not_ask_for_staff(make_site: MakeSite) -> None:
         ({"id": ""}, "id=''"),
         ({"id": "7" * 65}, "1 to 64"),
         ({"name": None}, "name=None"),
+        ({"name": "  "}, "name='  '"),
         ({"name": "Ana " * 60}, "1 to 200"),
         ({"role": "admin"}, "a role is 'read' or 'decide'"),
     ],
@@ -85,6 +86,10 @@ def test_the_patients_pages_do_not_ask_for_staff(make_site: MakeSite) -> None:
 def test_a_person_the_records_could_not_hold_is_refused(given: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         Staff(**({"id": "7", "name": "Ana"} | given))
+
+
+def test_nobody_decides_unless_the_site_says_so() -> None:
+    assert Staff(id="7", name="Ana").role == "read"
 
 
 class Account(UserMixin):  # type: ignore[misc]  # Flask-Login has no types

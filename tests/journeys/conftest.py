@@ -182,4 +182,4 @@ def desk(make_desk: Callable[..., Desk]) -> Desk:
 
 @pytest.fixture
 def clinician() -> Staff:
-    return Staff(id="dr-1", name="Dr Example")
+    return Staff(id="dr-1", name="Dr Example", role="decide")

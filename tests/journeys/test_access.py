@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
+from sqlalchemy.exc import IntegrityError
 
-from intake_plugin.errors import NotFound
+from intake_plugin.errors import Busy, NotFound, Stale
 from intake_plugin.journeys import access
-from intake_plugin.records.tables import Token
+from intake_plugin.journeys.office import Office
+from intake_plugin.records.tables import Case, Token
 from tests.journeys.conftest import NOW, SETTINGS, Desk
 
 BORN = dt.date(1990, 5, 17)
@@ -75,3 +81,61 @@ def test_no_token_is_stored_as_it_is(desk: Desk) -> None:
 def test_a_treatment_the_clinic_does_not_offer_begins_nothing(desk: Desk) -> None:
     with pytest.raises(NotFound):
         access.begin(desk.office, protocol_id="light_peel", locale="en")
+
+
+@pytest.fixture
+def seen_at_once(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Let that many find the link alive before any of them goes on."""
+    tries, look = 12, access._linked
+    together = Barrier(tries)
+
+    def linked(office: Office, raw: str) -> tuple[Token, Case]:
+        found = look(office, raw)
+        together.wait(timeout=20)
+        return found
+
+    monkeypatch.setattr(access, "_linked", linked)
+    return tries
+
+
+def test_wrong_dates_tried_at_once_are_counted_one_by_one(
+    app: Flask, make_desk: Callable[..., Desk], seen_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = access.make_link(make_desk().office, make_desk().identified())
+    desks = [make_desk() for _ in range(seen_at_once)]
+
+    def guess(day: int) -> bool:
+        """Whether the date was compared at all."""
+        with app.app_context():
+            try:
+                return access.verify(desks[day].office, link, dt.date(1980, 1, 1 + day)) is None
+            except (NotFound, Stale, Busy):
+                return False
+
+    with ThreadPoolExecutor(seen_at_once) as pool:
+        compared = sum(pool.map(guess, range(seen_at_once)))
+    assert 0 < compared <= access.ATTEMPTS
+    monkeypatch.undo()
+    left = access.ATTEMPTS - compared
+    for day in range(left):
+        assert access.verify(make_desk().office, link, dt.date(1981, 1, 1 + day)) is None
+    with pytest.raises(NotFound):
+        access.verify(make_desk().office, link, BORN)
+
+
+def test_a_reference_that_is_taken_is_drawn_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = desk.begun().reference
+    drawn = iter([taken, taken, "K7M-2QXF"])
+    monkeypatch.setattr(access, "new_reference", lambda: next(drawn))
+    assert desk.begun().reference == "K7M-2QXF"
+
+
+def test_when_every_reference_is_taken_it_does_not_try_for_ever(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = desk.begun().reference
+    drawn = iter([taken] * access.REFERENCES)
+    monkeypatch.setattr(access, "new_reference", lambda: next(drawn))
+    with pytest.raises(IntegrityError):
+        desk.begun()
+    assert list(drawn) == []

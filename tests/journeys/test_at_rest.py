@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from intake_plugin.journeys import booking, consent, review
-from intake_plugin.journeys.intake import answers_of
+from intake_plugin.journeys.intake import answers_of, identity_of
 from intake_plugin.journeys.review import Ruling
 from intake_plugin.records.base import Base
 from intake_plugin.records.tables import Appointment, Case, Series, Verdict
@@ -32,7 +32,10 @@ def raw(desk: Desk) -> dict[str, bytes]:
 
 
 def secrets(desk: Desk, case: Case) -> Iterator[str]:
-    yield from ("Pat Example", "pat@example.com", "1990-05-17", "7946", "fine_lines", "neck", "LMX4")
+    yield from ("Pat Example", "1990-05-17", "7946", "fine_lines", "neck", "LMX4")
+    identity = identity_of(case)
+    assert identity is not None
+    yield identity.email
     yield "The scar is older than two years."
     for link_id, answer in answers_of(case).items():
         words = answer if isinstance(answer, tuple) else (str(answer),)

@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import ORMExecuteState, Session
 
 from intake_plugin.records import audit
 from intake_plugin.records.audit import GENESIS, Actor
+from intake_plugin.records.sealed import current_keyring
 from intake_plugin.records.tables import AuditEntry, AuditHead
 
 PAYLOAD = {"outcome": "stop", "rules": ["S02"], "date": None}
@@ -127,8 +128,10 @@ def test_an_entry_proves_its_details_and_does_not_hold_them(
 ) -> None:
     entry = record(session, now)
     session.commit()
-    assert audit.matches(entry, dict(reversed(PAYLOAD.items())))
-    assert not audit.matches(entry, PAYLOAD | {"outcome": "clear"})
+    same, other = dict(reversed(PAYLOAD.items())), PAYLOAD | {"outcome": "clear"}
+    keyring = current_keyring()
+    assert entry.payload_hash == keyring.mac("audit", audit.canonical(same))
+    assert entry.payload_hash != keyring.mac("audit", audit.canonical(other))
     row = session.execute(sa.text("SELECT * FROM intake_audit")).one()
     assert not {"S02", "stop"} & set(map(str, row))
 
@@ -166,3 +169,24 @@ def test_an_act_that_read_first_still_gets_the_next_number(
     assert record(slow, now).seq == 3
     slow.commit()
     assert audit.verify(fast, "north") == ()
+
+
+def test_acts_while_the_chain_is_walked_do_not_look_like_a_break(
+    chain: Session, make_session: Callable[[], Session], now: dt.datetime
+) -> None:
+    other, acts = make_session(), list[str]()
+
+    def act(_: ORMExecuteState) -> None:
+        acts.append(record(other, now, "meanwhile").hash)
+        other.commit()
+
+    sa.event.listen(chain, "do_orm_execute", act)
+    assert audit.verify(chain, "north") == ()
+    assert len(acts) > 1
+
+
+def test_a_head_that_was_set_back_is_found(chain: Session) -> None:
+    earlier = chain.get_one(AuditEntry, ("north", 3))
+    chain.execute(sa.update(AuditHead).where(AuditHead.clinic_id == "north").values(seq=3, hash=earlier.hash))
+    chain.commit()
+    assert [problem.where for problem in audit.verify(chain, "north")] == ["entry 5"]

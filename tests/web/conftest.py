@@ -44,7 +44,7 @@ WREN: Mapping[str, Any] = {
 }
 """Somebody with nothing remarkable to tell."""
 
-CLINICIAN = Staff(id="7", name="Dr Ana Ruiz")
+CLINICIAN = Staff(id="7", name="Dr Ana Ruiz", role="decide")
 RECEPTION = Staff(id="8", name="Jo Kent", role="read")
 
 
