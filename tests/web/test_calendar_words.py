@@ -31,7 +31,7 @@ from intake_plugin.calendars import (
     patient_session,
 )
 from intake_plugin.clinical import answers
-from intake_plugin.journeys import booking, feeds
+from intake_plugin.journeys import booking, feeds, intake
 from intake_plugin.journeys.feeds import Choices
 from intake_plugin.journeys.visits import PatientVisits, clinic_visit, style_of
 from intake_plugin.records.tables import AT_HOME, AppointmentState, Case
@@ -227,8 +227,8 @@ def test_what_was_said_because_of_an_answer_stays_on_the_pages(booked: Site) -> 
     with booked.app.test_request_context("/book/"):
         office = current_office()
         case = office.session.scalars(sa.select(Case)).one()
-        given = answers.from_json(case.answers) | {"skin_history": ("cold_sores",)}
-        case.answers = answers.to_json(given)
+        given = intake.given_of(case) | {"skin_history": ("cold_sores",)}
+        case.answers = {intake.GIVEN: answers.to_json(given)}
         office.session.commit()
         first = booking.appointments_of(office, case)[0]
         assert [entry for entry in booking.care_of(office, case, first) if said in entry.text]
