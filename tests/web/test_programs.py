@@ -14,15 +14,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import icalendar
-import sqlalchemy as sa
 from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from intake_plugin.records.tables import Appointment, AppointmentState
-from intake_plugin.testing import read_page
+from intake_plugin.testing import Visitor, read_page
 from tests.web.conftest import HOME, NOW, RECEPTION, MakeSite, Site
-
-LATER = NOW + dt.timedelta(hours=1)
 
 
 class Quiet(WSGIRequestHandler):
@@ -44,11 +40,11 @@ def served(app: Flask) -> Iterator[str]:
         server.server_close()
 
 
-def subscribed(site: Site) -> str:
-    """Return the path of a booked patient's feed."""
+def subscribed(site: Site) -> tuple[Visitor, str]:
+    """Return a patient who has booked, and the path of their feed."""
     patient, _ = site.to("done")
     made = read_page(patient.send("POST", f"{HOME}calendar/link", []))
-    return next(urlsplit(address).path for address in made.calendars if "/cal/" in address)
+    return patient, next(urlsplit(address).path for address in made.calendars if "/cal/" in address)
 
 
 CONFIGURATION = """
@@ -102,36 +98,28 @@ class VDirSyncer:
         return found
 
 
-def change(site: Site, ordinal: int, **values: object) -> dt.datetime:
-    """Change a session as a move or a cancellation does, and return when it began before."""
-    with site.app.app_context():
-        row = site.db.session.scalars(sa.select(Appointment).where(Appointment.ordinal == ordinal)).one()
-        before = row.arrive_at
-        for name, value in values.items():
-            setattr(row, name, value)
-        row.sequence += 1
-        row.modified_at = LATER
-        site.db.session.commit()
-        return before
-
-
 def test_vdirsyncer_follows_a_move_and_a_cancellation(make_site: MakeSite, tmp_path: Path) -> None:
     site = make_site(url=f"sqlite:///{tmp_path / 'site.sqlite'}")
-    path = subscribed(site)
+    patient, path = subscribed(site)
     with served(site.app) as address:
         program = VDirSyncer(tmp_path, f"{address}{path}")
         before = program.sync()
-        assert len(before) == 4
-        arrive = NOW + dt.timedelta(days=40)
-        hour = dt.timedelta(hours=1)
-        moved = change(site, 2, arrive_at=arrive, treatment_at=arrive + hour, end_at=arrive + 2 * hour)
-        cancelled = change(site, 3, state=AppointmentState.CANCELLED)
+        first, second, third, fourth = sorted(before)
+        offered = patient.get(f"{HOME}sessions/4/move")
+        arrive = [control.value for control in offered.form.controls if control.name == "arrive"][-1]
+        patient.submit(patient.submit(offered, {"arrive": arrive}), press="move")
+        patient.submit(patient.get(f"{HOME}sessions/3/cancel"))
         after = program.sync()
-    assert after.keys() == before.keys() - {moved} | {arrive}
-    assert after[arrive].end == arrive + 2 * hour
-    assert {str(event["STATUS"]) for start, event in after.items() if start != cancelled} == {"CONFIRMED"}
-    assert str(after[cancelled]["STATUS"]) == "CANCELLED"
-    for start in before.keys() - {moved, cancelled}:
+    moved = dt.datetime.fromisoformat(arrive)
+    assert moved != fourth
+    assert sorted(after) == sorted([first, second, third, moved])
+    assert {start: str(event["STATUS"]) for start, event in after.items()} == {
+        first: "CONFIRMED",
+        second: "CONFIRMED",
+        third: "CANCELLED",
+        moved: "CONFIRMED",
+    }
+    for start in (first, second):
         assert after[start].to_ical() == before[start].to_ical()
 
 
@@ -165,8 +153,8 @@ for path in paths:
 def test_the_same_rows_are_the_same_octets_in_every_process(make_site: MakeSite, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'site.sqlite'}"
     site = make_site(url=url)
-    patients = subscribed(site)
-    site.to("done")
+    _, patients = subscribed(site)
+    site.to("done", {"name": "Robin Vale", "email": "robin.vale@example.com"})
     site.staff = RECEPTION
     desk = site.visitor()
     made = desk.submit(desk.get(f"{HOME}staff/feeds"), {"label": "Reception"})
