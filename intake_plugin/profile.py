@@ -211,7 +211,21 @@ def _span(text: str) -> tuple[dt.time, dt.time]:
     return opens, closes
 
 
-KINDS: Final[Mapping[type, Kind]] = {ZoneInfo: Kind(_zone, "UTC"), DayHours: Kind(_day_hours, "")}
+def _clock(text: Any) -> dt.time:
+    try:
+        time = text if isinstance(text, dt.time) else dt.time.fromisoformat(text)
+    except (TypeError, ValueError):
+        time = None
+    if time is None or time.tzinfo is not None:
+        raise Wrong(f"{text!r} is not a local time of day; write '09:00'.")
+    return time
+
+
+KINDS: Final[Mapping[type, Kind]] = {
+    ZoneInfo: Kind(_zone, "UTC"),
+    DayHours: Kind(_day_hours, ""),
+    dt.time: Kind(_clock, "00:00"),
+}
 
 
 def problems(profile: Profile, protocols: Mapping[str, Protocol | None]) -> Found:
@@ -223,6 +237,7 @@ def problems(profile: Profile, protocols: Mapping[str, Protocol | None]) -> Foun
     yield from _identity(profile)
     yield from _hours(profile)
     yield from _booking(profile.booking)
+    yield from _calendar(profile.calendar)
     yield from _resources(profile, known, complete=all(protocols.values()))
     yield from _busy(profile)
     listed = [entry.protocol for entry in profile.treatments]
@@ -300,6 +315,11 @@ def _booking(booking: BookingPolicy) -> Found:
         yield "booking.hold_most", f"{what}; write at least {1 + _EXTENSIONS} times 'hold', or 'PT20H'."
     if booking.horizon == Wait():
         yield "booking.horizon", "With no horizon nothing can be booked; write a wait such as 'P3M'."
+
+
+def _calendar(calendar: CalendarPolicy) -> Found:
+    if calendar.refresh <= _NO_TIME:
+        yield "calendar.refresh", "A subscribed calendar has to wait before it asks again; write 'PT6H'."
 
 
 def _resources(profile: Profile, known: Collection[str], *, complete: bool) -> Found:
