@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import booking, calendar, loading, offers, pages
+from benchmarks import booking, calendar, feeds, loading, offers, pages
 
-ROOMS = (pages, calendar, offers, booking, loading)
+ROOMS = (pages, calendar, feeds, offers, booking, loading)
 
 
 def main() -> int:

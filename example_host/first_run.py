@@ -6,6 +6,7 @@ Everything made here lands in Flask's instance folder, and each thing made is an
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import secrets
 from pathlib import Path
@@ -16,7 +17,10 @@ from flask import Flask
 
 from example_host import accounts
 from example_host.extensions import db
+from intake_plugin.journeys import busy
+from intake_plugin.journeys.office import Office
 from intake_plugin.records.keyring import new_key
+from intake_plugin.state import State
 
 DEMO_EMAIL = "demo@example.com"
 
@@ -43,16 +47,32 @@ def intake_keys(folder: Path) -> str:
 
 
 def prepare(app: Flask) -> None:
-    """Create missing tables and, in the demonstration, one staff account."""
+    """Create missing tables and, in the demonstration, one staff account; read the other calendars once."""
     with app.app_context():
         db.create_all()
         if not db.session.scalar(sa.select(sa.func.count()).select_from(accounts.table)):
             _add_demo_account(Path(app.instance_path))
+            _read_calendars(app)
 
 
 def _add_demo_account(folder: Path) -> None:
     password = secret_file(folder, "demo_password", secrets.token_urlsafe(9)).read_text().strip()
     accounts.add(DEMO_EMAIL, "Demo clinician", password)
+
+
+def _read_calendars(app: Flask) -> None:
+    """Do once what a real site's scheduler does every hour: `flask intake busy`."""
+    state: State = app.extensions["intake_plugin"]
+    for clinic in state.clinics.values():
+        for source in clinic.busy:
+            office = Office(
+                clinic=clinic,
+                session=db.session(),
+                settings=state.settings,
+                keyring=state.keyring,
+                now=dt.datetime.now(dt.UTC),
+            )
+            busy.refresh(office, source)
 
 
 def announce(app: Flask) -> None:

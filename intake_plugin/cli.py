@@ -1,4 +1,4 @@
-"""`flask intake ...`: is this site ready for patients, a new key, is the audit chain whole, tidying up."""
+"""`flask intake ...`: is this site ready, a new key, is the audit chain whole, and work outside of pages."""
 
 from __future__ import annotations
 
@@ -11,20 +11,28 @@ import click
 import sqlalchemy as sa
 from flask.cli import ScriptInfo
 
-from intake_plugin.errors import IntakeError, did_you_mean
+from intake_plugin.calendars.busy import engine
+from intake_plugin.errors import IntakeError, SetupError, did_you_mean
+from intake_plugin.journeys import busy as journeys_busy
 from intake_plugin.journeys import race as races
 from intake_plugin.journeys import upkeep
 from intake_plugin.journeys.office import SYSTEM, Office
 from intake_plugin.journeys.why import why_not_offered
 from intake_plugin.records import audit, keyring
 from intake_plugin.records.base import Base
-from intake_plugin.settings import Approval, Clinic, Treatment
+from intake_plugin.settings import Approval, BusySource, Clinic, Treatment
 from intake_plugin.state import State, current_state
 from intake_plugin.web.why_words import reason_words
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_RESULTS = {
+    "read": "read, {} busy times",
+    "unchanged": "unchanged",
+    "refused": "refused, what was read before stays",
+    "elsewhere": "being read by another process",
+}
 _MIGRATE = "Run `flask db migrate` and `flask db upgrade`."
 
 
@@ -64,6 +72,7 @@ def check() -> None:
     """
     state = current_state()
     found = [line for mount, clinic in state.clinics.items() for line in _check_clinic(mount, clinic)]
+    found += [line for clinic in _clinics(state) for line in _check_busy(clinic)]
     if not state.clinics:
         found.append("No clinic is mounted. Register intake.blueprint(...) for at least one.")
     found += _check_tables(state)
@@ -125,8 +134,49 @@ def rotate_keys() -> None:
 def expire() -> None:
     """Delete drafts, links and holds that have run out; for cron, on as many hosts as you like."""
     state = current_state()
-    for clinic in {clinic.id: clinic for clinic in state.clinics.values()}.values():
+    for clinic in _clinics(state):
         click.echo(f"{clinic.id}: {upkeep.expire(_office(state, clinic))} drafts deleted")
+
+
+@intake.command()
+@click.option("--afresh", is_flag=True, help="Read calendars that say they have not changed, too.")
+@_in_app
+def busy(*, afresh: bool) -> None:
+    """Read the calendars of every clinic's [[busy]]; for cron, on as many hosts as you like.
+
+    The exit code is 1 when one was refused: what was read from it before stays, until it is stale.
+    """
+    state = current_state()
+    refused: list[str] = []
+    for clinic in _clinics(state):
+        for source in clinic.busy:
+            refused += _read_calendar(state, clinic, source, afresh=afresh)
+        try:
+            removed = journeys_busy.forget_removed(_office(state, clinic))
+        except IntakeError as error:
+            refused.append(f"{clinic.id}: {error}")
+            continue
+        if removed:
+            click.echo(f"{clinic.id}: forgot {removed}, no longer in the profile")
+    if refused:
+        raise click.ClickException("Not every calendar could be read:\n" + _listed(refused))
+
+
+def _read_calendar(state: State, clinic: Clinic, source: BusySource, *, afresh: bool) -> Iterator[str]:
+    """Read one calendar, say how it went, and yield what was wrong with it."""
+    name = f"{clinic.id}, {source.id}"
+    try:
+        reading = journeys_busy.refresh(_office(state, clinic), source, afresh=afresh)
+    except IntakeError as error:
+        yield f"{name}: {error}"
+        return
+    click.echo(f"{name}: {_RESULTS[reading.result].format(reading.times)}")
+    yield from (f"{name}: {problem}" for problem in reading.problems)
+
+
+def _clinics(state: State) -> list[Clinic]:
+    """Return each clinic once, however often it is mounted."""
+    return list({clinic.id: clinic for clinic in state.clinics.values()}.values())
 
 
 @intake.command()
@@ -231,6 +281,14 @@ def _check_clinic(mount: str, clinic: Clinic) -> Iterator[str]:
 
 def _today(clinic: Clinic) -> dt.date:
     return dt.datetime.now(clinic.zone).date()
+
+
+def _check_busy(clinic: Clinic) -> Iterator[str]:
+    if clinic.busy:
+        try:
+            engine()
+        except SetupError as error:
+            yield f"{clinic.name}: {error}"
 
 
 def _approval(treatment: Treatment) -> str:

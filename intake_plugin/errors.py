@@ -2,7 +2,8 @@
 
 IntakeError
 ├── ConfigurationError      a file or setting is wrong; carries all problems at once
-│   └── ProtocolError       a protocol or one of its language files is wrong
+│   ├── ProtocolError       a protocol or one of its language files is wrong
+│   └── ImportRefused       a calendar from outside cannot be used; what was read before stays
 ├── SetupError              the host mounted the plugin in a way that cannot work
 │   └── LayoutError         the host's base template swallowed the page
 ├── KeyRingError            a key is missing, malformed or unknown
@@ -63,6 +64,10 @@ class ConfigurationError(IntakeError):
 
 class ProtocolError(ConfigurationError):
     """A protocol, or one of its language files, cannot be used for patients."""
+
+
+class ImportRefused(ConfigurationError):
+    """A calendar from outside could not be fetched or read; what was read before stays."""
 
 
 class SetupError(IntakeError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from intake_plugin.reading import Structured, place, read
 from intake_plugin.settings import Clinic, Settings, Treatment
 
 __all__ = [
+    "BUSY_DEFAULTS",
     "CALENDAR_DEFAULTS",
     "DEFAULTS",
     "effective",
@@ -38,12 +40,33 @@ DEFAULTS: Final[Mapping[str, str]] = MappingProxyType(
 """What a deployment that says nothing gets, as ISO 8601 durations."""
 
 CALENDAR_DEFAULTS: Final[Mapping[str, str]] = MappingProxyType(
-    {"prepare": "PT1H", "ahead": "P1D", "entry": "PT15M", "keep_cancelled": "P30D"}
+    {
+        "prepare": "PT1H",
+        "ahead": "P1D",
+        "entry": "PT15M",
+        "keep_cancelled": "P30D",
+        "care_at": "09:00",
+        "refresh": "PT6H",
+        "max_age": "PT15M",
+    }
 )
-"""What a clinic that says nothing in `[calendar]` gets, as ISO 8601 durations."""
+"""What a clinic that says nothing in `[calendar]` gets: ISO 8601 durations, and a local time."""
+
+BUSY_DEFAULTS: Final[Mapping[str, str | int]] = MappingProxyType(
+    {
+        "ahead": "P18M",
+        "within": "PT1M",
+        "octets": 20_000_000,
+        "entries": 50_000,
+        "instances": 50_000,
+        "redirects": 0,
+    }
+)
+"""What a clinic that says nothing in a `[[busy]]` gets: ISO 8601 durations and greatest numbers."""
 
 _SUFFIX: Final = ".toml"
 _PREFIX: Final = "INTAKE_"
+_ENVIRONMENT: Final = "env:"
 _INACTIVITY: Final = dt.timedelta(hours=20)
 """WCAG 2.2, success criterion 2.2.1: a limit longer than this needs no warning."""
 _PATIENCE: Final = dt.timedelta(seconds=1)
@@ -193,6 +216,9 @@ def load_clinic(source: str | Path | Mapping[str, Any]) -> Clinic:
         ahead = "P1D"                       # the earlier alarm
         entry = "PT15M"                     # how long "cream on" is shown
         keep_cancelled = "P30D"
+        care_at = "09:00"                   # local time of care notes that count whole days
+        refresh = "PT6H"                    # how often a subscribed calendar is told to ask again
+        max_age = "PT15M"                   # how long it may go on without asking
 
         [[resources]]                       # hours and closures of its own are optional
         id = "room-1"
@@ -202,6 +228,13 @@ def load_clinic(source: str | Path | Mapping[str, Any]) -> Clinic:
         lanes = 1
         before = "PT5M"
         after = "PT15M"
+
+        [[busy]]                            # somebody's own calendar, see BUSY_DEFAULTS
+        resource = "nurse-a"
+        source = "https://..."              # or a path beginning at the profile, or "env:NAME"
+        stale_after = "PT6H"
+        stale = "block"                     # or "warn"
+        private_addresses = false
 
         [consent_facts]                     # own words for placeholders of the consent texts
         controller = "..."
@@ -241,8 +274,14 @@ def _clinic(raw: Mapping[str, Any], name: str, folder: Path) -> Clinic:
     calendar = raw.get("calendar", {})
     if isinstance(calendar, Mapping):
         raw = {**raw, "calendar": {**CALENDAR_DEFAULTS, **calendar}}
+    found: list[Problem] = []
+    if isinstance(raw.get("busy"), list):
+        raw = {
+            **raw,
+            "busy": [_busy(each, f"{name}: busy[{at}]", found) for at, each in enumerate(raw["busy"])],
+        }
     structured = read(raw, Profile, name, KINDS)
-    found = list(structured.problems)
+    found += structured.problems
     profile: Profile | None = structured.value
     treatments: dict[str, Treatment] = {}
     if profile is not None:
@@ -254,7 +293,21 @@ def _clinic(raw: Mapping[str, Any], name: str, folder: Path) -> Clinic:
             treatments = _treatments(profile, protocols, name, found)
     if found or profile is None:
         raise ConfigurationError(f"Clinic profile {name!r}", dict.fromkeys(found))
-    return profiles.clinic(profile, treatments)
+    return profiles.clinic(profile, treatments, folder)
+
+
+def _busy(table: Any, place: str, found: list[Problem]) -> Any:
+    """Fill in what a `[[busy]]` leaves out, and the address that the environment keeps for it."""
+    if not isinstance(table, Mapping):
+        return table
+    table = {**BUSY_DEFAULTS, **table}
+    source = table.get("source")
+    if isinstance(source, str) and source.startswith(_ENVIRONMENT):
+        variable = source.removeprefix(_ENVIRONMENT)
+        if not os.environ.get(variable):
+            found.append(Problem(f"{place}.source", f"There is no environment variable {variable!r}."))
+        table["source"] = os.environ.get(variable) or variable
+    return table
 
 
 def _protocols(profile: Profile, folder: Path, name: str, found: list[Problem]) -> dict[str, Protocol | None]:

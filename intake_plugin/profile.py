@@ -11,17 +11,20 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
+from intake_plugin.calendars.busy import Limits
 from intake_plugin.clinical.changes import CourseChange, ProductChange, effective, fingerprint
 from intake_plugin.clinical.consent import CONSENT_FACTS
-from intake_plugin.clinical.protocol import Protocol, Wait
+from intake_plugin.clinical.protocol import NumbingProduct, Outcome, Protocol, Wait
 from intake_plugin.errors import did_you_mean
 from intake_plugin.reading import Kind, Wrong
 from intake_plugin.settings import (
     Approval,
     BookingPolicy,
+    BusySource,
     CalendarPolicy,
     Clinic,
     Closure,
@@ -38,6 +41,7 @@ Found = Iterator[tuple[str, str]]
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _SPAN: Final = re.compile(r"(\d\d:\d\d)\s*[-\u2013]\s*(\d\d:\d\d)")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _DAY: Final = dt.timedelta(days=1)
 _EXTENSIONS: Final = 10
 """How often WCAG 2.2, success criterion 2.2.1, wants a time limit extensible."""
@@ -100,6 +104,45 @@ class ResourceEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BusyEntry:
+    """A calendar kept elsewhere in the profile; without an id it has its resource's."""
+
+    resource: str
+    source: str
+    stale_after: dt.timedelta
+    stale: Literal["block", "warn"]
+    ahead: Wait
+    within: dt.timedelta
+    octets: int
+    entries: int
+    instances: int
+    redirects: int
+    id: str = ""
+    private_addresses: bool = False
+
+    @property
+    def key(self) -> str:
+        """The id of the calendar, unique in its clinic."""
+        return self.id or self.resource
+
+    def located(self, folder: Path) -> BusySource:
+        """Return the calendar, its path begun at the profile's folder."""
+        address = re.sub(r"^webcal:", "https:", self.source)
+        return BusySource(
+            id=self.key,
+            resource=self.resource,
+            source=address if _SCHEME.match(address) else str(folder / address),
+            stale_after=self.stale_after,
+            stale=self.stale,
+            ahead=self.ahead,
+            within=self.within,
+            limits=Limits(octets=self.octets, entries=self.entries, instances=self.instances),
+            redirects=self.redirects,
+            private_addresses=self.private_addresses,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TreatmentEntry:
     """A treatment in the profile: which protocol, and what the clinic changes."""
 
@@ -129,6 +172,7 @@ class Profile:
     resources: tuple[ResourceEntry, ...] = ()
     booking: BookingPolicy
     calendar: CalendarPolicy
+    busy: tuple[BusyEntry, ...] = ()
     treatments: tuple[TreatmentEntry, ...]
     base_template: str = "base.html"
     retention: Wait
@@ -167,7 +211,21 @@ def _span(text: str) -> tuple[dt.time, dt.time]:
     return opens, closes
 
 
-KINDS: Final[Mapping[type, Kind]] = {ZoneInfo: Kind(_zone, "UTC"), DayHours: Kind(_day_hours, "")}
+def _clock(text: Any) -> dt.time:
+    try:
+        time = text if isinstance(text, dt.time) else dt.time.fromisoformat(text)
+    except (TypeError, ValueError):
+        time = None
+    if time is None or time.tzinfo is not None:
+        raise Wrong(f"{text!r} is not a local time of day; write '09:00'.")
+    return time
+
+
+KINDS: Final[Mapping[type, Kind]] = {
+    ZoneInfo: Kind(_zone, "UTC"),
+    DayHours: Kind(_day_hours, ""),
+    dt.time: Kind(_clock, "00:00"),
+}
 
 
 def problems(profile: Profile, protocols: Mapping[str, Protocol | None]) -> Found:
@@ -179,7 +237,9 @@ def problems(profile: Profile, protocols: Mapping[str, Protocol | None]) -> Foun
     yield from _identity(profile)
     yield from _hours(profile)
     yield from _booking(profile.booking)
+    yield from _calendar(profile.calendar)
     yield from _resources(profile, known, complete=all(protocols.values()))
+    yield from _busy(profile)
     listed = [entry.protocol for entry in profile.treatments]
     yield from _twice("treatments", listed)
     if not listed:
@@ -188,6 +248,14 @@ def problems(profile: Profile, protocols: Mapping[str, Protocol | None]) -> Foun
         protocol = protocols[entry.protocol]
         if protocol is not None:
             yield from _under(f"treatments.{entry.protocol}", _treatment(entry, protocol))
+    named = [(entry.protocol, protocols[entry.protocol]) for entry in profile.treatments]
+    files = {name: protocol.id for name, protocol in named if protocol is not None}
+    if len(set(files.values())) < len(files):
+        same = ", ".join(files)
+        yield (
+            "treatments",
+            f"Of {same} two files have the same protocol id; give the clinic's own an id of its own.",
+        )
 
 
 def _under(place: str, found: Found) -> Found:
@@ -249,6 +317,11 @@ def _booking(booking: BookingPolicy) -> Found:
         yield "booking.horizon", "With no horizon nothing can be booked; write a wait such as 'P3M'."
 
 
+def _calendar(calendar: CalendarPolicy) -> Found:
+    if calendar.refresh <= _NO_TIME:
+        yield "calendar.refresh", "A subscribed calendar has to wait before it asks again; write 'PT6H'."
+
+
 def _resources(profile: Profile, known: Collection[str], *, complete: bool) -> Found:
     if not profile.resources:
         yield "resources", "The clinic has no practitioner and no room; add at least one [[resources]]."
@@ -278,6 +351,43 @@ def _served(profile: Profile, known: Collection[str]) -> Found:
                 yield "resources", f"No {kind} serves {protocol_id!r}, so it could never be booked."
 
 
+def _busy(profile: Profile) -> Found:
+    for key, count in Counter(entry.key for entry in profile.busy).items():
+        if count > 1:
+            yield f"busy.{key}", f"{key!r} stands here {count} times; give each calendar an id of its own."
+    resources = [resource.id for resource in profile.resources]
+    for index, entry in enumerate(profile.busy):
+        place = f"busy.{entry.id}" if entry.id else f"busy[{index}]"
+        yield from _unknown(f"{place}.resource", [entry.resource], resources, "resource")
+        if entry.id and not _ID.fullmatch(entry.id):
+            yield place, f"The id {entry.id!r} may hold only small letters, digits, '-' and '_'."
+        yield from _under(place, _busy_source(entry))
+        yield from _under(place, _busy_bounds(entry))
+
+
+def _busy_bounds(entry: BusyEntry) -> Found:
+    for name in ("octets", "entries", "instances"):
+        if getattr(entry, name) < 1:
+            yield name, "With this limit nothing could be read."
+    for name in ("stale_after", "within"):
+        if getattr(entry, name) <= _NO_TIME:
+            yield name, "This must be some time, such as 'PT6H'."
+    if entry.ahead == Wait():
+        yield "ahead", "Entries are kept for some time ahead; write a wait such as 'P18M'."
+    if entry.redirects < 0:
+        yield "redirects", "Write 0 for none."
+
+
+def _busy_source(entry: BusyEntry) -> Found:
+    scheme = _SCHEME.match(entry.source)
+    if not entry.source.strip():
+        yield "source", "This is empty; write an https address or the path of a file."
+    elif scheme and scheme[0].lower() == "http:" and not entry.private_addresses:
+        yield "source", "Anybody on the way can read and change what comes over http; write https."
+    elif scheme and scheme[0].lower() not in {"https:", "http:", "webcal:"}:
+        yield "source", f"{scheme[0]!r} is no way to read a calendar; write an https address or a path."
+
+
 def _treatment(entry: TreatmentEntry, protocol: Protocol) -> Found:
     rules = [rule.id for rule in protocol.rules]
     offered = [
@@ -296,9 +406,42 @@ def _treatment(entry: TreatmentEntry, protocol: Protocol) -> Found:
     yield from _unknown("products", entry.products, products, "numbing product")
     for name in set(entry.rules_on) & set(entry.rules_off):
         yield f"rules_on.{name}", f"The rule {name!r} is switched both on and off."
+    yield from _loosened(entry, protocol)
     yield from _under("numbing", _numbing(entry, protocol))
     if entry.approval and not _SHA256.fullmatch(entry.approval.fingerprint):
         yield "approval.fingerprint", "This is not a fingerprint of 64 hexadecimal digits."
+
+
+def _loosened(entry: TreatmentEntry, protocol: Protocol) -> Found:
+    """Yield what would make the protocol milder where only stricter is allowed."""
+    locked = {rule.id for rule in protocol.rules if rule.outcome is Outcome.STOP and not rule.override}
+    for name in sorted(locked & set(entry.rules_off)):
+        yield f"rules_off.{name}", f"{name!r} stops a patient whatever the clinic decides; it stays on."
+    for name, limit in entry.limits.items():
+        if limit < protocol.limits.get(name, limit):
+            yield (
+                f"limits.{name}",
+                f"{limit} is below the protocol's {protocol.limits[name]}; raise it or leave it.",
+            )
+    for product in protocol.numbing.products:
+        change = entry.products.get(product.id)
+        for field_name in _milder(product, change) if change else ():
+            own, protocols = getattr(change, field_name), getattr(product, field_name)
+            what = f"{own} is milder than the protocol's {protocols}; a clinic may only be stricter."
+            yield f"products.{product.id}.{field_name}", what
+
+
+def _milder(product: NumbingProduct, change: ProductChange) -> Iterator[str]:
+    """Yield each limit that would allow more than the protocol does."""
+    for name, stricter in (
+        ("contact_min", max),
+        ("contact_max", min),
+        ("area_max_cm2", min),
+        ("age_min", max),
+    ):
+        own, protocols = getattr(change, name), getattr(product, name)
+        if own is not None and protocols is not None and stricter(own, protocols) != own:
+            yield name
 
 
 def _numbing(entry: TreatmentEntry, protocol: Protocol) -> Found:
@@ -319,8 +462,8 @@ def _numbing(entry: TreatmentEntry, protocol: Protocol) -> Found:
         yield "home", "No product in stock may be used at home; write 'never'."
 
 
-def clinic(profile: Profile, treatments: Mapping[str, Treatment]) -> Clinic:
-    """Return the clinic of a profile without problems."""
+def clinic(profile: Profile, treatments: Mapping[str, Treatment], folder: Path) -> Clinic:
+    """Return the clinic of a profile without problems; relative paths in it begin at `folder`."""
     return Clinic(
         id=profile.id,
         name=profile.name,
@@ -333,6 +476,7 @@ def clinic(profile: Profile, treatments: Mapping[str, Treatment]) -> Clinic:
         booking=profile.booking,
         calendar=profile.calendar,
         treatments=treatments,
+        busy=tuple(entry.located(folder) for entry in profile.busy),
         base_template=profile.base_template,
         retention=profile.retention,
         consent_facts=profile.consent_facts,

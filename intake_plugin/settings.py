@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from intake_plugin.calendars.busy import Limits
 from intake_plugin.clinical.protocol import Protocol, Wait
 
 
@@ -147,6 +148,32 @@ class BookingPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BusySource:
+    """A calendar kept elsewhere, whose entries take a resource's time.
+
+    `source` is an https address or the path of a file. It is read by `flask intake busy` and never
+    while a page is made.
+    """
+
+    id: str
+    resource: str
+    source: str
+    stale_after: dt.timedelta
+    """How old the last reading may be."""
+    stale: Literal["block", "warn"]
+    """After that: offer nothing of this resource, or offer it and tell the staff."""
+    ahead: Wait
+    """How far ahead its entries are kept; what lies beyond counts as stale."""
+    within: dt.timedelta
+    """The longest that fetching and reading it may take."""
+    limits: Limits
+    redirects: int = 0
+    """How many redirects are followed; every address on the way is checked like the first."""
+    private_addresses: bool = False
+    """Whether it may be on the clinic's own network, and without https."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CalendarPolicy:
     """What the clinic's calendar files remind of, and for how long."""
 
@@ -157,7 +184,13 @@ class CalendarPolicy:
     entry: dt.timedelta
     """How long the entry "cream on" is shown."""
     keep_cancelled: dt.timedelta
-    """How long after its time a cancelled session stays in files, marked as cancelled."""
+    """How long after its time a session stays in feeds, and a cancelled one in files, marked as cancelled."""
+    care_at: dt.time
+    """Local time at which care counted in whole days stands in the calendar."""
+    refresh: dt.timedelta
+    """How often a subscribed calendar is told to ask again."""
+    max_age: dt.timedelta
+    """How long a calendar program may use a feed without asking again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,5 +214,6 @@ class Clinic:
     """How long records are kept after the last entry; printed in the data-processing consent."""
     consent_facts: Mapping[str, str] = field(default_factory=dict)
     """The clinic's own words for the placeholders of consent texts (controller, complaints, ...)."""
+    busy: tuple[BusySource, ...] = ()
     marketing_name: str = ""
     """What calendar titles may say besides "Appointment"; empty for nothing."""

@@ -28,7 +28,8 @@ from sqlalchemy.orm import aliased
 
 from intake_plugin.clinical.numbing import NumbingPlan
 from intake_plugin.errors import NotFound, OutOfTurn, TimeTaken, TooLate
-from intake_plugin.journeys import holding
+from intake_plugin.fetching import place_of
+from intake_plugin.journeys import busy, holding
 from intake_plugin.journeys.blocking import blocks_between
 from intake_plugin.journeys.booking import WEEK, appointments_of
 from intake_plugin.journeys.holding import Taken, stretches_of
@@ -73,13 +74,15 @@ class Moving:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Met:
-    """What a session would be put over: another case's session, or a block by hand."""
+    """What a session would be put over: another case's session, a block by hand, an entry elsewhere."""
 
     resource_id: str
     start: dt.datetime
     end: dt.datetime
     reference: str | None = None
     reason: str = ""
+    place: str = ""
+    """Where the calendar from outside is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,7 +340,7 @@ def _reach(course: _Course, date: dt.date) -> dt.date:
 
 
 def _met(course: _Course, slot: Slot) -> tuple[Met, ...]:
-    """Return what lies where the slot would be: sessions that stay, and blocks by hand."""
+    """Return what lies where the slot would be: sessions that stay, blocks by hand, entries elsewhere."""
     office = course.office
     taken = sa.or_(
         *(
@@ -369,7 +372,18 @@ def _met(course: _Course, slot: Slot) -> tuple[Met, ...]:
         for block in blocks_between(office, claimed.start, claimed.end)
         if block.resource_id == claimed.resource_id
     ]
-    return (*sessions, *blocks)
+    outside = [
+        Met(
+            resource_id=claimed.resource_id,
+            start=each.start,
+            end=each.end,
+            place=place_of(each.source.source) if each.known else "",
+        )
+        for claimed in slot.claims
+        for each in busy.elsewhere(office, claimed.start, claimed.end)
+        if each.source.resource == claimed.resource_id
+    ]
+    return (*sessions, *blocks, *outside)
 
 
 def _same(column: Any, table: type[Appointment | Case]) -> sa.ColumnElement[bool]:

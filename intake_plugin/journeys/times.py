@@ -1,18 +1,20 @@
 """From a clinic's profile, a case and what is booked already to the sweep that offers times.
 
-One range query loads what is taken; everything else is the profile and the pure rooms. The same
-sweep offers a time, proposes a series and validates what a patient chose.
+One range query loads what is taken, one more what calendars from outside call busy; everything
+else is the profile and the pure rooms. The same sweep offers a time, proposes a series and
+validates what a patient chose.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from intake_plugin.clinical.course import CoursePlan, area_of, plan_course
-from intake_plugin.clinical.numbing import NumbingChoice, NumbingPlan
+from intake_plugin.clinical.numbing import NumbingChoice, NumbingPlan, home_contact
 from intake_plugin.clinical.numbing import plan as plan_numbing
+from intake_plugin.journeys import busy
 from intake_plugin.journeys.holding import EVERY_LANE, Taken, load_taken
 from intake_plugin.journeys.intake import answers_of
 from intake_plugin.journeys.office import Office
@@ -22,6 +24,9 @@ from intake_plugin.scheduling.clocks import Interval
 from intake_plugin.scheduling.hours import merge, open_intervals
 from intake_plugin.scheduling.slots import ResourceCalendar, Span, Sweep, by_lane
 from intake_plugin.settings import Closure, Hours, Resource
+
+_MARGIN = dt.timedelta(days=2)
+"""A visit may run over midnight, and buffers further."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +50,10 @@ def session_of(office: Office, case: Case) -> Session:
     policy, timeline = office.treatment_of(case).numbing, protocol.timeline
     choice = numbing_of(office, case)
     product = choice.product
-    home = product is not None and product.home and policy.home == "approved" and case.numbing_home
     contact = None if product is None else _contact(choice, policy.contact.get(product.id))
+    home = case.numbing_home and policy.home == "approved"
+    at_home = home_contact(choice, timeline, area_of(protocol, answers)) if home else None
+    home, contact = at_home is not None, at_home or contact
     at_clinic = dt.timedelta() if contact is None or home else contact
     lead = timeline.arrive_before_numbing if at_clinic else timeline.arrive_without_numbing
     span = Span(
@@ -78,15 +85,22 @@ def taken_of(
     """Load what is taken from `first` to `last`, local dates, both included, as this case sees it.
 
     A stretch is looked for from the day before, because it may run over midnight. `without` names
-    the appointments that are about to move: what they take counts as free.
+    the appointments that are about to move: what they take counts as free. What a calendar from
+    outside calls busy takes every lane.
     """
-    return load_taken(
-        office,
-        case,
-        midnight_of(office, first - dt.timedelta(days=1)),
-        midnight_of(office, last + dt.timedelta(days=1)),
-        without=without,
-    )
+    start = midnight_of(office, first - dt.timedelta(days=1))
+    taken = load_taken(office, case, start, midnight_of(office, last + dt.timedelta(days=1)), without=without)
+    outside = busy.blocked(office, start, midnight_of(office, last + _MARGIN))
+    if not outside:
+        return taken
+    together = {
+        resource_id: [
+            *taken.busy.get(resource_id, ()),
+            *((EVERY_LANE, each) for each in outside.get(resource_id, ())),
+        ]
+        for resource_id in {*taken.busy, *outside}
+    }
+    return replace(taken, busy=together)
 
 
 def sweep_of(

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from intake_plugin.clinical.protocol import Protocol
 from intake_plugin.errors import NotFound, did_you_mean
+from intake_plugin.journeys import busy
 from intake_plugin.journeys.blocking import blocks_between
 from intake_plugin.journeys.booking import WEEK
 from intake_plugin.journeys.office import Office, note, transaction
@@ -38,8 +39,9 @@ class Reason:
     Besides the kinds of `Obstacle`: `skipped`, a time that the clock leaves out; `closure`, hours
     missing because of `closure`; `treatment`, a resource that is not there for it. `start` and
     `end` (aware, UTC) are what takes the time, or for `hours` and `twice` what the visit needs.
-    `reference` is the case whose session is in the way; `block` the block; `rule_id` and `text`
-    the clinical finding. `near` are the neighbours on the grid.
+    `reference` is the case whose session is in the way; `block` the block; `elsewhere` the entry
+    of a calendar from outside; `rule_id` and `text` the clinical finding. `near` are the neighbours
+    on the grid.
     """
 
     kind: ReasonKind
@@ -50,6 +52,7 @@ class Reason:
     closure: Closure | None = None
     reference: str | None = None
     block: Block | None = None
+    elsewhere: busy.Elsewhere | None = None
     rule_id: str = ""
     text: str = ""
 
@@ -210,7 +213,7 @@ def _takers(office: Office, obstacle: Obstacle, resource: Resource) -> Iterator[
     found = list(
         _named(office, obstacle.kind, obstacle.lane, resource, _common(obstacle.needs, obstacle.taken))
     )
-    # What has no name here, such as time busy in a calendar elsewhere, is still told.
+    # What is gone by the time it is named is still told.
     yield from found or [Reason(kind=obstacle.kind, resource=resource, **_ends(obstacle.taken))]
 
 
@@ -233,6 +236,10 @@ def _named(
             if block.resource_id == resource.id:
                 start, end = block.start_at, block.end_at
                 yield Reason(kind=kind, resource=resource, start=start, end=end, block=block)
+        for each in busy.elsewhere(office, common.starts, common.ends):
+            if each.source.resource == resource.id:
+                start, end = each.start, each.end
+                yield Reason(kind=kind, resource=resource, start=start, end=end, elsewhere=each)
 
 
 def _sessions(office: Office, resource: Resource, common: Interval) -> Iterator[tuple[Occupancy, str | None]]:

@@ -21,6 +21,7 @@ from intake_plugin.records.tables import CaseState, Verdict
 from intake_plugin.state import current_staff
 from intake_plugin.web import forms
 from intake_plugin.web.booking_pages import calendar_response
+from intake_plugin.web.busy_pages import stale_calendars
 from intake_plugin.web.calendar_words import calendar_words
 from intake_plugin.web.change_pages import desk_changes
 from intake_plugin.web.forms import AnswersForm, DateLimits, DateParts, LongText, OneChoice, Wording
@@ -83,6 +84,7 @@ def queue(visit: Visit) -> ResponseReturnValue:
         states=state_names(),
         outcomes=outcome_names(),
         titles=_titles(visit),
+        stale_calendars=stale_calendars(visit),
         staff=current_staff(),
     )
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+from intake_plugin.fetching import place_of
+from intake_plugin.journeys.busy import Elsewhere
 from intake_plugin.journeys.why import Reason, Why
 from intake_plugin.settings import Clinic
 from intake_plugin.web.i18n import _, format_date, format_duration, format_moment, format_time
@@ -95,6 +97,8 @@ class _Times:
             return _(
                 "%(name)s is blocked %(start)s to %(end)s by %(who)s: %(why)s", who=who, why=why, **words
             )
+        if reason.elsewhere is not None:
+            return self._elsewhere(reason.elsewhere, words)
         by = ""
         if reason.reference is not None:
             by = " " + _("(case %(reference)s)", reference=reason.reference)
@@ -107,3 +111,16 @@ class _Times:
                 + by
             )
         return _("%(name)s is taken %(start)s to %(end)s.", **words) + by
+
+    def _elsewhere(self, elsewhere: Elsewhere, words: dict[str, str]) -> str:
+        place = place_of(elsewhere.source.source)
+        if elsewhere.known:
+            return _(
+                "%(name)s is busy %(start)s to %(end)s in the calendar at %(place)s.", place=place, **words
+            )
+        return _(
+            "Nobody knows when %(name)s is free: what was read of the calendar at %(place)s is too old, or "
+            "ends before.",
+            name=words["name"],
+            place=place,
+        )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -246,3 +248,56 @@ def test_keys_are_rotated_and_the_old_ones_are_kept_while_anything_needs_them(ma
     use_keys(app, f"{keys('new')},{keys()}")
     code, output = run(app, "rotate-keys")
     assert (code, "1 records still need an older key" in output) == (1, True), output
+
+
+ENTRY = (
+    "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:u\r\nDTSTART:21000101T100000Z\r\nDURATION:PT1H\r\nEND:VEVENT\r\n"
+    "END:VCALENDAR\r\n"
+)
+
+
+def test_busy_times_are_read_as_often_as_one_likes(make_site: MakeSite, tmp_path: Path) -> None:
+    (tmp_path / "nurse.ics").write_text(ENTRY)
+    entry = {"source": str(tmp_path / "nurse.ics"), "stale_after": "PT6H", "stale": "block"}
+    entries = [entry | {"resource": "nurse"}, entry | {"resource": "room"}]
+    app = make_site(clinic(busy=entries))
+    assert run(app, "busy") == (
+        0,
+        "test-clinic, nurse: read, 0 busy times\ntest-clinic, room: read, 0 busy times\n",
+    )
+    assert run(app, "busy") == (0, "test-clinic, nurse: unchanged\ntest-clinic, room: unchanged\n")
+    (tmp_path / "nurse.ics").write_text("<html>")
+    code, output = run(app, "busy")
+    assert code == 1
+    assert "test-clinic, room: refused, what was read before stays" in output
+    assert "It is a web page and no calendar file" in output
+    assert str(tmp_path) not in output
+
+
+def test_a_calendar_that_the_profile_no_longer_names_is_forgotten(
+    make_site: MakeSite, tmp_path: Path
+) -> None:
+    (tmp_path / "nurse.ics").write_text(ENTRY)
+    entry = {
+        "resource": "nurse", "source": str(tmp_path / "nurse.ics"), "stale_after": "PT6H", "stale": "block"
+    }  # fmt: skip
+    run(make_site(clinic(busy=[entry])), "busy")
+    app = make_site(clinic())
+    assert run(app, "busy") == (
+        0,
+        "test-clinic: forgot 1, no longer in the profile\n",
+    )
+    assert run(app, "busy") == (0, "")
+
+
+def test_without_what_unfolds_repetition_the_site_is_not_ready(
+    make_site: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"resource": "nurse", "source": "nurse.ics", "stale_after": "PT6H", "stale": "block"}
+    app = make_site(approve(clinic(busy=[entry])))
+    assert run(app, "check")[0] == 0
+    monkeypatch.setitem(sys.modules, "recurring_ical_events", None)
+    for command in ("check", "busy"):
+        code, output = run(app, command)
+        assert code == 1
+        assert "Install 'intake_plugin[busy]'" in output
