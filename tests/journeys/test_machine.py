@@ -1,0 +1,311 @@
+"""Patients and staff in any order: whatever they do, what is stored stays true after every step."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy.orm import Session
+
+from intake_plugin.errors import OutOfTurn, TimeTaken, TooLate
+from intake_plugin.journeys import blocking, booking, changing, holding, upkeep
+from intake_plugin.journeys.office import Office
+from intake_plugin.journeys.times import gap_of, session_of
+from intake_plugin.records import audit
+from intake_plugin.records.base import add_tables_to
+from intake_plugin.records.keyring import KeyRing
+from intake_plugin.records.tables import (
+    Appointment,
+    AppointmentState,
+    Block,
+    Case,
+    CaseState,
+    Claim,
+    Occupancy,
+    Series,
+)
+from intake_plugin.state import KEY, Staff, State
+from intake_plugin.testing import clinic, keys
+from tests.journeys.conftest import CLINIC, NOW, SETTINGS, Desk
+
+PATIENTS = 5
+PICK = st.integers(0, 10_000)
+"""Which of what is there, counted round."""
+WHO = st.integers(0, PATIENTS - 1)
+STAFF = Staff(id="7", name="Dr Ana Ruiz", role="decide")
+TWO_AND_ONE = replace(
+    CLINIC,
+    resources=clinic(
+        resources=[
+            {"id": "ana", "kind": "practitioner", "name": "Ana"},
+            {"id": "ben", "kind": "practitioner", "name": "Ben", "before": "PT5M"},
+            {"id": "room", "kind": "room", "name": "Room", "after": "PT10M"},
+        ]
+    ).resources,
+)
+"""One room for two practitioners, so that the room is what runs out."""
+
+
+@pytest.fixture(scope="module")
+def office() -> Iterator[Office]:
+    app, db = Flask("machine"), SQLAlchemy()
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    db.init_app(app)
+    add_tables_to(db.metadata)
+    keyring = KeyRing.parse(keys())
+    app.extensions[KEY] = State(settings=SETTINGS, keyring=keyring, db=db, staff=None, csp_nonce=None)
+    with app.app_context():
+        db.create_all()
+        with Session(db.engine) as session:
+            made = Office(clinic=TWO_AND_ONE, session=session, settings=SETTINGS, keyring=keyring, now=NOW)
+            for _ in range(PATIENTS):
+                Desk(made).signed()
+            yield made
+        db.engine.dispose()
+
+
+class Visits(RuleBasedStateMachine):
+    """Five patients and the staff of one clinic; `start` is its desk."""
+
+    start: ClassVar[Office]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.office = self.start
+        self.sequences: dict[str, int] = {}
+
+    @property
+    def session(self) -> Session:
+        return self.office.session
+
+    @initialize()
+    def begin(self) -> None:
+        for table in (Claim, Occupancy, Block, Appointment, Series):
+            self.session.execute(sa.delete(table))
+        self.session.expire_all()
+        for case in self.session.scalars(sa.select(Case)):
+            case.state, case.plan = CaseState.BOOKING, None
+        self.session.commit()
+
+    def case(self, who: int) -> Case:
+        found = self.session.scalars(sa.select(Case).order_by(Case.id)).all()
+        return found[who]
+
+    def attempt(self, act: Callable[[], object]) -> None:
+        """Do something; what is refused has to leave everything as it was."""
+        before = self.stored()
+        try:
+            act()
+        except (TimeTaken, OutOfTurn, TooLate):
+            assert self.stored() == before
+
+    def stored(self) -> dict[str, list[tuple[Any, ...]]]:
+        self.session.rollback()
+        return {
+            table.__tablename__: sorted(
+                (tuple(row) for row in self.session.execute(sa.select(table.__table__))), key=repr
+            )
+            for table in (Case, Claim, Occupancy, Appointment, Series, Block)
+        }
+
+    @rule(who=WHO, pick=PICK, asked=st.sampled_from([None, "ana", "ben"]))
+    def choose(self, who: int, pick: int, asked: str | None) -> None:
+        case = self.case(who)
+        if case.state != CaseState.BOOKING:
+            return
+        slots = booking.times(self.office, case, practitioner_id=asked).slots
+        if slots:
+            arrive = slots[pick % len(slots)].arrive
+            self.attempt(lambda: booking.choose_first(self.office, case, arrive, practitioner_id=asked))
+
+    @rule(who=WHO, pick=PICK)
+    def change(self, who: int, pick: int) -> None:
+        case = self.case(who)
+        if case.state != CaseState.BOOKING or not case.plan:
+            return
+        sessions = booking.proposal(self.office, case).sessions
+        chosen = dict(holding.Choice.from_json(case.plan).arrivals)
+        session = sessions[pick % len(sessions)].proposal
+        if session.alternatives:
+            other = session.alternatives[pick % len(session.alternatives)]
+            chosen[session.ordinal] = other.arrive
+            self.attempt(lambda: booking.change(self.office, case, chosen))
+
+    @rule(who=WHO)
+    def extend(self, who: int) -> None:
+        case = self.case(who)
+        if case.state == CaseState.BOOKING and case.plan:
+            self.attempt(lambda: booking.extend(self.office, case))
+
+    @rule(who=WHO)
+    def confirm(self, who: int) -> None:
+        case = self.case(who)
+        if case.state != CaseState.BOOKING or not case.plan:
+            return
+        choice = holding.Choice.from_json(case.plan)
+        plan = booking.proposal(self.office, case)
+        held = choice.until > self.office.now
+        self.attempt(lambda: booking.confirm(self.office, case, choice.arrivals))
+        if held and plan.complete:
+            assert self.case(who).state == CaseState.BOOKED, "what is held can be booked"
+
+    @rule(minutes=st.sampled_from([1, 19, 20, 21, 240]))
+    def wait(self, minutes: int) -> None:
+        self.office = replace(self.office, now=self.office.now + dt.timedelta(minutes=minutes))
+
+    @rule()
+    def expire(self) -> None:
+        before = self.stored()
+        upkeep.expire(self.office)
+        after = self.stored()
+        kept = {
+            name: rows for name, rows in before.items() if name not in {"intake_claim", "intake_occupancy"}
+        }
+        assert {name: after[name] for name in kept} == kept
+        lapsed = sa.select(Claim).where(Claim.expires_at <= self.office.now)
+        assert not self.session.scalars(lapsed).all()
+
+    def booked(self, pick: int) -> Appointment | None:
+        found = self.session.scalars(
+            sa.select(Appointment)
+            .where(Appointment.state == AppointmentState.BOOKED)
+            .order_by(Appointment.case_id, Appointment.ordinal)
+        ).all()
+        return found[pick % len(found)] if found else None
+
+    @rule(pick=PICK, by_staff=st.booleans())
+    def cancel(self, pick: int, by_staff: bool) -> None:
+        appointment = self.booked(pick)
+        if appointment is not None:
+            case = self.session.get_one(Case, (TWO_AND_ONE.id, appointment.case_id))
+            staff = STAFF if by_staff else None
+            self.attempt(lambda: changing.cancel(self.office, case, appointment.ordinal, staff=staff))
+
+    @rule(pick=PICK, later=st.integers(0, 3), by_staff=st.booleans())
+    def move(self, pick: int, later: int, by_staff: bool) -> None:
+        appointment = self.booked(pick)
+        if appointment is None:
+            return
+        case = self.session.get_one(Case, (TWO_AND_ONE.id, appointment.case_id))
+        staff, ordinal = (STAFF if by_staff else None), appointment.ordinal
+
+        def act() -> None:
+            week = changing.move_times(self.office, case, ordinal, staff=staff)
+            for _ in range(later):
+                if week.later is not None:
+                    week = changing.move_times(self.office, case, ordinal, first=week.later, staff=staff)
+            if week.slots:
+                chosen = {ordinal: week.slots[pick % len(week.slots)].arrive}
+                plan = changing.plan_move(self.office, case, ordinal, chosen, staff=staff)
+                changing.move(self.office, case, ordinal, plan.arrivals, staff=staff)
+
+        self.attempt(act)
+
+    @rule(pick=PICK, resource=st.sampled_from(["ana", "ben", "room"]), hours=st.integers(1, 8))
+    def block(self, pick: int, resource: str, hours: int) -> None:
+        start = NOW + dt.timedelta(days=1 + pick % 60, hours=pick % 7)
+        blocking.block(self.office, STAFF, resource, start, start + dt.timedelta(hours=hours), "A course")
+
+    @precondition(lambda self: self.session.scalar(sa.select(sa.func.count()).select_from(Block)))
+    @rule(pick=PICK)
+    def unblock(self, pick: int) -> None:
+        blocks = self.session.scalars(sa.select(Block.id).order_by(Block.id)).all()
+        blocking.unblock(self.office, STAFF, blocks[pick % len(blocks)])
+
+    @invariant()
+    def claims_are_those_of_the_stretches(self) -> None:
+        stretches = self.session.scalars(sa.select(Occupancy)).all()
+        expected = Counter(
+            (each.resource_id, each.lane, tick, each.appointment_id, each.hold_id, each.expires_at)
+            for each in stretches
+            for tick in range(int(each.start_at.timestamp()) // 300, -(-int(each.end_at.timestamp()) // 300))
+        )
+        claims = self.session.scalars(sa.select(Claim)).all()
+        assert expected == Counter(
+            (each.resource_id, each.lane, each.tick, each.appointment_id, each.hold_id, each.expires_at)
+            for each in claims
+        )
+
+    @invariant()
+    def nothing_overlaps(self) -> None:
+        lanes = defaultdict(list)
+        for each in self.session.scalars(sa.select(Occupancy)):
+            lanes[each.resource_id, each.lane].append((each.start_at, each.end_at))
+        for stretches in lanes.values():
+            ordered = sorted(stretches)
+            assert all(one[1] <= other[0] for one, other in pairwise(ordered))
+
+    @invariant()
+    def series_are_whole_and_their_claims_are_theirs(self) -> None:
+        series = {each.case_id for each in self.session.scalars(sa.select(Series))}
+        states = {case.id: case for case in self.session.scalars(sa.select(Case))}
+        assert series == {key for key, case in states.items() if case.state == CaseState.BOOKED}
+        appointments = self.session.scalars(sa.select(Appointment)).all()
+        for case_id in series:
+            mine = sorted(each.ordinal for each in appointments if each.case_id == case_id)
+            assert mine == [1, 2, 3, 4]
+        standing = [each.id for each in appointments if each.state == AppointmentState.BOOKED]
+        owners = self.session.scalars(sa.select(Occupancy.appointment_id).where(Occupancy.hold_id.is_(None)))
+        assert Counter(owners) == dict.fromkeys(standing, 2)
+        holders = set(self.session.scalars(sa.select(Occupancy.hold_id).distinct())) - {None}
+        assert all(states[holder].state == CaseState.BOOKING for holder in holders if holder)
+
+    @invariant()
+    def sessions_keep_hours_gaps_and_numbers(self) -> None:
+        found = self.session.scalars(
+            sa.select(Appointment)
+            .where(Appointment.state == AppointmentState.BOOKED)
+            .order_by(Appointment.case_id, Appointment.ordinal)
+        ).all()
+        for each in found:
+            local = each.arrive_at.astimezone(TWO_AND_ONE.zone)
+            assert local.replace(tzinfo=None).isoformat() == each.local_start
+            assert local.isoweekday() <= 5
+            assert local.time() >= dt.time(9)
+            assert each.end_at.astimezone(TWO_AND_ONE.zone).time() <= dt.time(17, 30)
+        for one, other in pairwise(found):
+            if one.case_id == other.case_id and other.ordinal == one.ordinal + 1:
+                case = self.session.get_one(Case, (TWO_AND_ONE.id, one.case_id))
+                dates = [each.arrive_at.astimezone(TWO_AND_ONE.zone).date() for each in (one, other)]
+                earliest, _, latest = gap_of(session_of(self.office, case).course, dates[0])
+                assert earliest <= dates[1] <= latest
+
+    @invariant()
+    def sequences_only_grow(self) -> None:
+        for each in self.session.scalars(sa.select(Appointment)):
+            assert each.sequence >= self.sequences.get(each.id, 0)
+            self.sequences[each.id] = each.sequence
+
+    def teardown(self) -> None:
+        assert audit.verify(self.session, TWO_AND_ONE.id) == ()
+        self.session.rollback()
+
+
+def test_whatever_they_do_what_is_stored_stays_true(office: Office) -> None:
+    run_state_machine_as_test(
+        type("VisitsHere", (Visits,), {"start": office}),
+        settings=settings(
+            max_examples=30,
+            stateful_step_count=20,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )
