@@ -302,6 +302,8 @@ class Caution:
     effects: Mapping[str, Effect]
     contact_max: Mapping[str, dt.timedelta] = field(default_factory=dict)
     """A shorter limit for some products while the condition holds."""
+    heals: bool = False
+    """The condition passes: no matter for a review while a rule holds up the case until it has."""
     sources: tuple[Source, ...] = ()
 
 
