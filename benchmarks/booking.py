@@ -31,7 +31,7 @@ from sqlalchemy.orm import Session
 from intake_plugin import Intake
 from intake_plugin.journeys import booking, holding
 from intake_plugin.journeys.office import Office
-from intake_plugin.journeys.race import scratch_patient
+from intake_plugin.journeys.race import scratch_patient, without_consent
 from intake_plugin.journeys.times import session_of, sweep_of
 from intake_plugin.records.base import Base
 from intake_plugin.records.tables import (
@@ -109,14 +109,16 @@ def desk(url: str, profile: Clinic) -> Iterator[Office]:
 
 
 def crowd(people: int) -> Clinic:
-    """Return a clinic with as many practitioners as rooms."""
-    return approve(
-        clinic(
-            resources=[
-                {"id": f"{kind}-{number}", "kind": kind, "name": f"{kind} {number}"}
-                for kind in ("practitioner", "room")
-                for number in range(people)
-            ]
+    """Return a clinic with as many practitioners as rooms, and nothing to sign."""
+    return without_consent(
+        approve(
+            clinic(
+                resources=[
+                    {"id": f"{kind}-{number}", "kind": kind, "name": f"{kind} {number}"}
+                    for kind in ("practitioner", "room")
+                    for number in range(people)
+                ]
+            )
         )
     )
 

@@ -99,6 +99,36 @@ def verify() -> None:
         raise click.ClickException("The audit chain is broken:\n" + _listed(broken))
 
 
+@intake.command("rotate-keys")
+@_in_app
+def rotate_keys() -> None:
+    """Seal every record with the first key of INTAKE_KEYS; stopped, it goes on where it was.
+
+    The exit code is 1 while records are left that need an older key.
+    """
+    state, now = current_state(), dt.datetime.now(dt.UTC)
+    session, newest = state.db.session(), state.keyring.newest
+    for clinic in {clinic.id: clinic for clinic in state.clinics.values()}.values():
+        office = Office(
+            clinic=clinic, session=session, settings=state.settings, keyring=state.keyring, now=now
+        )
+        before = upkeep.outdated(session, clinic.id)
+        try:
+            with click.progressbar(length=before, label=clinic.id) as bar:
+                for done in upkeep.rotate(office):
+                    bar.update(done)
+        except IntakeError as error:
+            raise click.ClickException(f"{clinic.id}: {error} Run this again.") from None
+        sealed = before - upkeep.outdated(session, clinic.id)
+        click.echo(f"{clinic.id}: {sealed} records sealed with {newest}")
+    if left := upkeep.outdated(session):
+        raise click.ClickException(
+            f"{left} records still need an older key: they were in use, or their clinic is not mounted here. "
+            "Keep the older keys and run this again."
+        )
+    click.echo(f"Every record is sealed with {newest}. The older keys can be taken out of INTAKE_KEYS.")
+
+
 @intake.command()
 @_in_app
 def expire() -> None:

@@ -117,8 +117,10 @@ def screen(
     findings = [
         *_unanswered(known, words),
         *(finding for rule in protocol.rules if rule.active for finding in _apply(rule, known, words)),
-        *_numbing(numbing, protocol, words),
     ]
+    # What has to heal first is looked at again afterwards, and the cream with it.
+    if not any(finding.until_healed for finding in findings):
+        findings += _numbing(numbing, protocol, words)
     return _whole(protocol, findings, numbing)
 
 

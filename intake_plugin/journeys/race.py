@@ -2,7 +2,8 @@
 
 A scratch clinic with one practitioner and one room is made for it, under an id that no real clinic
 has, and every row of it is removed again, also after an error or Ctrl-C. Its patients answered
-only what a course needs; every rule is lifted for them, because only their times matter here.
+only what a course needs; every rule is lifted for them and there is nothing to sign, because only
+their times matter here.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from intake_plugin.clinical.protocol import Protocol
 from intake_plugin.clinical.screening import FAILURE, NUMBING, UNANSWERED
 from intake_plugin.errors import JourneyError, NotFound, TimeTaken
 from intake_plugin.journeys import booking, holding
+from intake_plugin.journeys.intake import GIVEN
 from intake_plugin.journeys.office import Office
+from intake_plugin.journeys.suitability import WITHOUT
 from intake_plugin.records.base import Base, new_id
 from intake_plugin.records.references import new_reference
 from intake_plugin.records.tables import Appointment, Case, CaseState, Claim, Occupancy, Series
@@ -34,8 +37,6 @@ from intake_plugin.settings import Clinic, Resource
 _PATIENCE = 600
 """Seconds after which a worker that has not answered counts as hanging."""
 _WON = "booked"
-_OUTSIDE_RULES = (FAILURE, NUMBING, UNANSWERED)
-"""Findings that belong to no rule; a scratch patient has answered next to nothing."""
 _TRIES = 200
 """Times of the first weeks that are tried until one is found around which the whole series is free."""
 
@@ -129,7 +130,16 @@ def _scratch_clinic(clinic: Clinic) -> Clinic:
     for resource in clinic.resources:
         kinds.setdefault(resource.kind, resource)
     alone = tuple(replace(resource, lanes=1, treatments=(), closures=()) for resource in kinds.values())
-    return replace(clinic, id=f"race-{new_id()}", resources=alone)
+    return replace(without_consent(clinic), id=f"race-{new_id()}", resources=alone)
+
+
+def without_consent(clinic: Clinic) -> Clinic:
+    """Return the clinic as a scratch patient needs it: with nothing to sign."""
+    unsigned = {
+        key: replace(treatment, protocol=replace(treatment.protocol, consent=()))
+        for key, treatment in clinic.treatments.items()
+    }
+    return replace(clinic, treatments=unsigned)
 
 
 def scratch_patient(office: Office) -> Case:
@@ -148,9 +158,16 @@ def scratch_patient(office: Office) -> Case:
         updated_at=office.now,
         submitted_at=office.now,
     )
-    case.answers = _answers(protocol)
-    case.screening = {"lifted": [*_OUTSIDE_RULES, *(rule.id for rule in protocol.rules)]}
+    case.answers = {GIVEN: _answers(protocol)}
+    case.screening = {"lifted": _everything(protocol), "numbing": WITHOUT}
     return case
+
+
+def _everything(protocol: Protocol) -> list[str]:
+    """Name every finding there can be: each rule, decided or not, and those that belong to none."""
+    ids = [*(rule.id for rule in protocol.rules), FAILURE, UNANSWERED]
+    products = ["", *(product.id for product in protocol.numbing.products)]
+    return [*ids, *(f"{rule_id}?" for rule_id in ids), *(f"{NUMBING}:{product}" for product in products)]
 
 
 def _answers(protocol: Protocol) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Work outside requests: what has run out is deleted, keys are renewed.
+"""Work outside requests: what has run out is deleted, what an older key sealed is sealed again.
 
 Every command may be run at any time, twice, and on several hosts at once: rows are claimed with
 `SKIP LOCKED` where the database has it, and each batch is one transaction.
@@ -6,11 +6,18 @@ Every command may be run at any time, twice, and on several hosts at once: rows 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from intake_plugin.journeys import holding
+from intake_plugin.journeys.intake import answers_hashes, identity_of
 from intake_plugin.journeys.office import SYSTEM, Office, transaction
 from intake_plugin.records import audit
+from intake_plugin.records.base import Base
+from intake_plugin.records.sealed import sealed_of
 from intake_plugin.records.tables import Case, CaseState, Decision, Signature, Token
 
 BATCH = 200
@@ -76,3 +83,90 @@ def _expire_batch(office: Office) -> int:
                 payload={},
             )
     return len(ids)
+
+
+def outdated(session: Session, clinic_id: str | None = None) -> int:
+    """Return how many records an older key sealed, in one clinic or in all that are stored."""
+    return sum(
+        session.scalar(
+            sa.select(sa.func.count())
+            .select_from(table)
+            .where(_is_older(table), *(() if clinic_id is None else (table.clinic_id == clinic_id,)))
+        )
+        or 0
+        for table in _sealed_tables()
+    )
+
+
+def rotate(office: Office) -> Iterator[int]:
+    """Seal again, with the newest key, what an older one sealed; yield the size of each batch done.
+
+    What is done stays done: stopped and begun anew, it goes on where it was. A record that somebody
+    else holds is passed over; `outdated` counts what is left. Raises Stale or Busy when a patient
+    wrote at the same moment: begin anew.
+    """
+    for table in _sealed_tables():
+        after = ""
+        while batch := _rotate_batch(office, table, after):
+            after = batch[-1]
+            yield len(batch)
+
+
+def _sealed_tables() -> tuple[Any, ...]:
+    rows = (mapper.class_ for mapper in Base.registry.mappers)
+    return tuple(sorted((row for row in rows if sealed_of(row)), key=lambda row: str(row.__tablename__)))
+
+
+def _is_older(table: Any) -> sa.ColumnElement[bool]:
+    return sa.or_(*(attribute.is_older(table) for attribute in sealed_of(table)))
+
+
+def _rotate_batch(office: Office, table: Any, after: str) -> Sequence[str]:
+    with transaction(office):
+        rows = office.session.scalars(
+            sa.select(table)
+            .where(table.clinic_id == office.clinic.id, table.id > after, _is_older(table))
+            .order_by(table.id)
+            .limit(BATCH)
+            .with_for_update(skip_locked=True)
+            .execution_options(populate_existing=True)
+        ).all()
+        for row in rows:
+            # Its hashes first: they are found by what the older keys made of the same answers.
+            if isinstance(row, Case):
+                _rehash(office, row)
+            for attribute in sealed_of(table):
+                attribute.reseal(row)
+        if rows:
+            audit.record(
+                office.session,
+                clinic_id=office.clinic.id,
+                now=office.now,
+                actor=SYSTEM,
+                action="rotate keys",
+                object_kind="clinic",
+                object_id=office.clinic.id,
+                payload={"table": table.__tablename__, "records": len(rows), "key": office.keyring.newest},
+            )
+        return [row.id for row in rows]
+
+
+def _rehash(office: Office, case: Case) -> None:
+    """Hash a case's address and answers with the newest key, and what was signed or decided on them."""
+    identity = identity_of(case)
+    if identity is not None:
+        case.email_index = office.keyring.email_index(identity.email)
+    fresh, *older = answers_hashes(case)
+    if case.answers_hash in older:
+        case.answers_hash = fresh
+    for record in (Signature, Decision):
+        office.session.execute(
+            sa.update(record)
+            .where(
+                record.clinic_id == case.clinic_id,
+                record.case_id == case.id,
+                record.answers_hash.in_(older),
+            )
+            .values(answers_hash=fresh),
+            execution_options={"synchronize_session": False},
+        )

@@ -99,6 +99,11 @@ class KeyRing:
         """Whether the newest key sealed `envelope`."""
         return _key_id(envelope) == self.newest
 
+    @cached_property
+    def beginning(self) -> bytes:
+        """What every envelope begins with that the newest key sealed, and no other."""
+        return _header(self.newest)
+
     def mac(self, purpose: str, value: bytes) -> str:
         """Return 64 hexadecimal digits that stand for `value` and do not give it away without the key.
 

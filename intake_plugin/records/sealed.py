@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast, overload
 
 from flask import current_app
+from sqlalchemy import ColumnElement, LargeBinary, and_, func, literal, type_coerce
 
 from intake_plugin.records.base import INFO_KEY, Base
 
@@ -63,6 +64,12 @@ class Sealed(Generic[T]):
         text = json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         setattr(row, self._column, current_keyring().seal(text.encode(), self._place(row)))
 
+    def is_older(self, row: type[Base]) -> ColumnElement[bool]:
+        """Return the condition that a row's value was sealed by another key than the newest."""
+        column, beginning = getattr(row, self._column), current_keyring().beginning
+        start = type_coerce(func.substr(column, 1, len(beginning)), LargeBinary)
+        return and_(column.is_not(None), start != literal(beginning, LargeBinary))
+
     def reseal(self, row: Base) -> bool:
         """Seal the value of `row` again if an older key sealed it; return whether it did."""
         envelope = getattr(row, self._column)
@@ -73,6 +80,11 @@ class Sealed(Generic[T]):
 
     def _place(self, row: Any) -> bytes:
         return f"{row.__tablename__}|{self._name}|{row.clinic_id}|{row.id}".encode()
+
+
+def sealed_of(row: type[Base]) -> tuple[Sealed[Any], ...]:
+    """Return the sealed attributes of a table, none for most."""
+    return tuple(value for value in vars(row).values() if isinstance(value, Sealed))
 
 
 def current_keyring() -> KeyRing:

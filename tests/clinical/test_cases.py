@@ -65,7 +65,7 @@ CASES = [
         answers={"concern": "texture", "skin_history": ("cold_sores",)},
         sessions="03-16 04-13 05-11",
     ),
-    Case("C05", "defer", {"S04a"}, answers={"skin_today": ("cold_sore",)}),
+    Case("C05", "defer", {"S04a"}, answers={"skin_today": ("cold_sore",)}, cream=None),
     Case(
         "C06",
         "defer",
@@ -160,7 +160,13 @@ CASES = [
         stock=("EMLA",),
         cream="EMLA 13:00-14:00",
     ),
-    Case("C23", "defer", {"S02"}, answers={"concern": "acne_scars", "skin_today": ("active_acne",)}),
+    Case(
+        "C23",
+        "defer",
+        {"S02"},
+        answers={"concern": "acne_scars", "skin_today": ("active_acne",)},
+        cream=None,
+    ),
     Case(
         "C24",
         "defer",

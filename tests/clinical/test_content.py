@@ -36,8 +36,8 @@ S25b defer retinoid | S26 defer acids_bpo | S27a defer sunburn | S27b defer tan_
 S28a defer face_surgery | S28b defer scar_floor | S28c review | S29 stop | S29b review | S30 review
 S30b advise | S31 stop | S31b advise | S32 advise | S32b review | S33 stop | S33b review | S34 review
 S35 defer healed | S36 advise | S36b review | S37 stop | S37b review | S38 advise excludes
-S39 review excludes | S40 advise excludes | S41 stop healed | S41b advise excludes | S42 review
-S43 defer previous_needling | S44 advise off | S45 review | S45b review | S46 advise
+S39 review excludes | S40 advise excludes | S41 stop healed | S41b stop override healed | S42 review
+S43 defer previous_needling | S44 advise off | S45 review | S45b review | S46 advise | S46b review
 off_label_scalp advise
 """
 
@@ -90,7 +90,7 @@ MATRIX = {
     "liver": "R R R R R",
     "pseudocholinesterase": "- - X X X",
     "sulfonamide_allergy": "R R R R R",
-    "pregnancy_breastfeeding": "R R R R R",
+    "pregnancy_breastfeeding": "R X X X X",
     "atopic_dermatitis": "R R R R R",
     "broken_skin": "X X X X X",
 }

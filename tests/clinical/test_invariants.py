@@ -88,6 +88,8 @@ def answer_sets(draw: st.DrawFn) -> dict[str, Answer]:
         for question in asked(page, PROTOCOL, answers, today=TODAY):
             offered = [option.id for option in options_of(question, PROTOCOL, answers, today=TODAY)]
             followed = question.enable_when is not None
+            if question.link_id not in told and question.type == "text":
+                continue
             if question.link_id in told or followed:
                 answers[question.link_id] = draw(anything(question, offered))
             else:

@@ -220,7 +220,8 @@ def words() -> Texts:
             "vaccine": asks(),
         },
         rules=held(
-            "R1", "R2", "R3", "R4", "R5", "unanswered", "failure", "numbing_review", "numbing_without", "conflict"
+            *("R1", "R2", "R3", "R4", "R5"),
+            *("unanswered", "failure", "numbing_review", "numbing_without", "conflict"),
         ),
         derived={"age": "Age", "tone": "Tone"},
         products={"cream": ProductText(name="Cream", about="A cream")},

@@ -16,7 +16,7 @@ def findings(answers: dict[str, Answer], date: dt.date) -> tuple[list[str], str 
         PROTOCOL, answers, today=date, answered_on=TODAY, stock=["PLIAGLIS", "LMX4"], locale="en"
     )
     product = screening.numbing.product
-    return [finding.rule_id for finding in screening.findings], product and product.id
+    return [finding.rule_id for finding in screening.findings], None if product is None else product.id
 
 
 @given(

@@ -28,6 +28,7 @@ from intake_plugin.records.tables import (
     Claim,
     Occupancy,
     Series,
+    Signature,
 )
 from intake_plugin.state import KEY, State
 from tests.journeys.conftest import CLINIC, NOW, SETTINGS, Desk
@@ -149,8 +150,20 @@ def copy_of(desk: Desk, seed: Case, number: int) -> str:
     }
     case = Case(**columns, **more, reference=f"COPY-{number}", created_at=NOW, updated_at=NOW)
     desk.session.add(case)
+    desk.session.flush()
+    sign_like(desk, seed, case)
     desk.session.commit()
     return case.id
+
+
+def sign_like(desk: Desk, seed: Case, case: Case) -> None:
+    """Sign for `case` what was signed for `seed`."""
+    signed = desk.session.scalars(sa.select(Signature).where(Signature.case_id == seed.id)).all()
+    for signature in signed:
+        same = ("clinic_id", "document_id", "version", "locale", "text", "sha256", "button")
+        more = ("answers_hash", "chain_head", "signed_at", "declined", "signer")
+        columns = {name: getattr(signature, name) for name in (*same, *more)}
+        desk.session.add(Signature(case_id=case.id, **columns))
 
 
 def test_without_claims_one_time_is_booked_many_times_over(

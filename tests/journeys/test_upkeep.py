@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from dataclasses import replace
 
+import pytest
 import sqlalchemy as sa
+from flask import Flask
 
-from intake_plugin.journeys import intake, upkeep
+from intake_plugin.errors import SealBroken
+from intake_plugin.journeys import consent, intake, upkeep
 from intake_plugin.records import audit
-from intake_plugin.records.tables import Case, Signature, Token
+from intake_plugin.records.keyring import KeyRing
+from intake_plugin.records.tables import Case, Series, Signature, Token
+from intake_plugin.state import KEY
+from intake_plugin.testing import keys
 from tests.journeys.conftest import CLINIC, NOW, SETTINGS, Desk
 
 LATER = NOW + SETTINGS.draft_lifetime + dt.timedelta(minutes=1)
@@ -41,3 +49,71 @@ def test_running_it_again_does_nothing(desk: Desk) -> None:
         desk.begun()
     later = desk.at(LATER)
     assert [upkeep.expire(later.office), upkeep.expire(later.office)] == [3, 0]
+
+
+OLD, NEW = keys(), keys("new")
+
+
+@pytest.fixture
+def with_keys(app: Flask, make_desk: Callable[..., Desk]) -> Callable[[str], Desk]:
+    """Go on with another key ring, as every worker does after a restart."""
+
+    def go_on(ring: str) -> Desk:
+        keyring = KeyRing.parse(ring)
+        app.extensions[KEY] = replace(app.extensions[KEY], keyring=keyring)
+        return make_desk(keyring=keyring)
+
+    return go_on
+
+
+def test_after_a_rotation_the_old_key_is_not_needed(desk: Desk, with_keys: Callable[[str], Desk]) -> None:
+    booked, signed = desk.booked().id, desk.signed().id
+    rotating = with_keys(f"{NEW},{OLD}")
+    before = upkeep.outdated(rotating.session)
+    assert sum(upkeep.rotate(rotating.office)) == before > 10
+    assert upkeep.outdated(rotating.session) == 0
+    assert list(upkeep.rotate(rotating.office)) == []
+    after = with_keys(NEW)
+    for case_id in (booked, signed):
+        case = after.session.get_one(Case, (CLINIC.id, case_id))
+        identity = intake.identity_of(case)
+        assert identity is not None
+        assert case.email_index == after.office.keyring.email_index(identity.email)
+        assert all(state.settled for state in consent.documents(after.office, case))
+    assert {series.area_id for series in after.session.scalars(sa.select(Series))} == {"face"}
+    assert audit.verify(after.session, CLINIC.id) == ()
+
+
+def test_what_was_signed_between_two_keys_counts_after_the_rotation(
+    desk: Desk, with_keys: Callable[[str], Desk]
+) -> None:
+    case_id = desk.screened().id
+    between = with_keys(f"{NEW},{OLD}")
+    between.sign_all(between.session.get_one(Case, (CLINIC.id, case_id)))
+    assert sum(upkeep.rotate(between.office)) > 0
+    after = with_keys(NEW)
+    case = after.session.get_one(Case, (CLINIC.id, case_id))
+    assert all(state.settled for state in consent.documents(after.office, case))
+
+
+def test_a_rotation_that_was_stopped_goes_on_where_it_was(
+    desk: Desk, with_keys: Callable[[str], Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        desk.identified()
+    monkeypatch.setattr(upkeep, "BATCH", 2)
+    rotating = with_keys(f"{NEW},{OLD}")
+    assert next(upkeep.rotate(rotating.office)) == 2
+    assert upkeep.outdated(rotating.session) == 3
+    assert list(upkeep.rotate(rotating.office)) == [2, 1]
+
+
+def test_a_record_whose_key_is_gone_stops_the_rotation_and_loses_nothing(
+    desk: Desk, with_keys: Callable[[str], Desk]
+) -> None:
+    desk.identified()
+    rotating = with_keys(NEW)
+    with pytest.raises(SealBroken, match="Put that key back"):
+        list(upkeep.rotate(rotating.office))
+    assert upkeep.outdated(rotating.session) == 1
+    assert upkeep.outdated(with_keys(OLD).session) == 0
