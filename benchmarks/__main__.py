@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import calendar, loading, offers, pages
+from benchmarks import booking, calendar, feeds, loading, offers, pages
 
-ROOMS = (pages, calendar, offers, loading)
+ROOMS = (pages, calendar, feeds, offers, booking, loading)
 
 
 def main() -> int:

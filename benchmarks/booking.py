@@ -29,9 +29,12 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Session
 
 from intake_plugin import Intake
-from intake_plugin.journeys import booking, holding
+from intake_plugin.clinical.answers import Answer
+from intake_plugin.clinical.protocol import Question
+from intake_plugin.clinical.questionnaire import asked, first_unanswered
+from intake_plugin.journeys import access, booking, consent, holding, intake
+from intake_plugin.journeys.intake import Identity
 from intake_plugin.journeys.office import Office
-from intake_plugin.journeys.race import scratch_patient, without_consent
 from intake_plugin.journeys.times import session_of, sweep_of
 from intake_plugin.records.base import Base
 from intake_plugin.records.tables import (
@@ -109,18 +112,52 @@ def desk(url: str, profile: Clinic) -> Iterator[Office]:
 
 
 def crowd(people: int) -> Clinic:
-    """Return a clinic with as many practitioners as rooms, and nothing to sign."""
-    return without_consent(
-        approve(
-            clinic(
-                resources=[
-                    {"id": f"{kind}-{number}", "kind": kind, "name": f"{kind} {number}"}
-                    for kind in ("practitioner", "room")
-                    for number in range(people)
-                ]
-            )
+    """Return a clinic with as many practitioners as rooms."""
+    return approve(
+        clinic(
+            resources=[
+                {"id": f"{kind}-{number}", "kind": kind, "name": f"{kind} {number}"}
+                for kind in ("practitioner", "room")
+                for number in range(people)
+            ]
         )
     )
+
+
+def patient(office: Office) -> Case:
+    """Return the case of a healthy adult who has answered, signed and may choose times."""
+    case, _ = access.begin(office, protocol_id="microneedling", locale="en")
+    identity = Identity(
+        name="Wren Okafor",
+        birth_date=dt.date(1991, 3, 14),
+        email=f"{case.reference.lower()}@example.com",
+        telephone="07700 900123",
+    )
+    intake.identify(office, case, identity)
+    protocol = office.protocol_of(case)
+    while page := first_unanswered(protocol, intake.answers_of(case), today=office.today):
+        questions = asked(page, protocol, intake.answers_of(case), today=office.today)
+        intake.answer(office, case, page.key, {each.link_id: _usual(each) for each in questions})
+    intake.submit(office, case, shown=intake.answers_hash(case))
+    for document in consent.documents(office, case):
+        if not document.settled:
+            shown = document.rendered
+            act = consent.Act(document_id=shown.id, shown=shown.sha256, button="Sign", name=identity.name)
+            consent.sign(office, case, act)
+    return case
+
+
+def _usual(question: Question) -> Answer | None:
+    """Return what a healthy adult says: what is given, else "no" or "none", else the first option."""
+    given = {"concern": "fine_lines", "area": "face", "no_alcohol": "yes"}
+    if not question.required:
+        return None
+    options = [option.id for option in question.options]
+    usual = [
+        each for each in (given.get(question.link_id), "no", "never", "none", *options) if each in options
+    ]
+    found = usual[0] if usual else "no"
+    return (found,) if question.type == "choices" else found
 
 
 def fill(office: Office, appointments: int) -> None:
@@ -149,9 +186,8 @@ def fill(office: Office, appointments: int) -> None:
         office.session.commit()
 
 
-def offer_seconds(office: Office, rounds: int = 15) -> float:
+def offer_seconds(office: Office, case: Case, rounds: int = 15) -> float:
     """Return the best time for a month of offers, its queries included, seconds."""
-    case = office.session.scalars(sa.select(Case)).one()
     needed = session_of(office, case)
     last = FIRST + dt.timedelta(days=DAYS - 1)
 
@@ -167,10 +203,9 @@ def offer_ratios(server: str | None) -> list[tuple[str, float, float]]:
     found: dict[int, float] = {}
     for stored in (STORED // 10, STORED):
         with database(server) as url, desk(url, crowd(PEOPLE)) as office:
-            office.session.add(scratch_patient(office))
-            office.session.commit()
+            case = patient(office)
             fill(office, stored)
-            found[stored] = offer_seconds(office)
+            found[stored] = offer_seconds(office, case)
     name = "SQLite" if server is None else "PostgreSQL"
     return [
         (f"a month of offers with queries, {STORED:,} stored, {name}, over 25 ms", found[STORED] / BUDGET, 1),
@@ -181,15 +216,13 @@ def offer_ratios(server: str | None) -> list[tuple[str, float, float]]:
 def booking_ratio(server: str) -> tuple[str, float, float]:
     """Return the row of the bookings."""
     with database(server) as url, desk(url, crowd(1)) as office:
-        choices = _choices(office, WORKERS * EACH)
-        cases = [scratch_patient(office) for _ in choices]
-        for case, choice in zip(cases, choices, strict=True):
-            case.plan = choice.to_json()
-        office.session.add_all(cases)
+        work = [_choose(office) for _ in range(WORKERS * EACH)]
+        office.session.execute(sa.delete(Claim))
+        office.session.execute(sa.delete(Occupancy))
         office.session.commit()
-        work = [(case.id, choice.arrivals) for case, choice in zip(cases, choices, strict=True)]
         booked = _book_all(office, work)
         rows = _stored(office)
+        assert len(rows) == WORKERS * EACH
         for table in reversed(WRITTEN):
             office.session.execute(sa.delete(table))
         office.session.commit()
@@ -197,22 +230,13 @@ def booking_ratio(server: str) -> tuple[str, float, float]:
     return f"bare INSERTs of a series over its booking, {WORKERS} workers, rate", booked / bare, 2
 
 
-def _choices(office: Office, count: int) -> list[holding.Choice]:
-    """Return choices of series that do not meet: every one holds its times until all are found."""
-    found = []
-    for _ in range(count):
-        case = scratch_patient(office)
-        office.session.add(case)
-        office.session.commit()
-        page = booking.times(office, case)
-        booking.choose_first(office, case, page.slots[0].arrive)
-        choice = holding.choice_of(case)
-        assert choice is not None
-        found.append(replace(choice, until=choice.since))
-    for table in (Claim, Occupancy, Case):
-        office.session.execute(sa.delete(table))
-    office.session.commit()
-    return found
+def _choose(office: Office) -> tuple[str, Mapping[int, dt.datetime]]:
+    """Return a case and its series, which meets no other, because all are held until all are found."""
+    case = patient(office)
+    booking.choose_first(office, case, booking.times(office, case).slots[0].arrive)
+    choice = holding.choice_of(case)
+    assert choice is not None
+    return case.id, choice.arrivals
 
 
 def _book_all(office: Office, work: Sequence[tuple[str, Mapping[int, dt.datetime]]]) -> float:

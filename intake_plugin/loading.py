@@ -40,9 +40,17 @@ DEFAULTS: Final[Mapping[str, str]] = MappingProxyType(
 """What a deployment that says nothing gets, as ISO 8601 durations."""
 
 CALENDAR_DEFAULTS: Final[Mapping[str, str]] = MappingProxyType(
-    {"prepare": "PT1H", "ahead": "P1D", "entry": "PT15M", "keep_cancelled": "P30D"}
+    {
+        "prepare": "PT1H",
+        "ahead": "P1D",
+        "entry": "PT15M",
+        "keep_cancelled": "P30D",
+        "care_at": "09:00",
+        "refresh": "PT6H",
+        "max_age": "PT15M",
+    }
 )
-"""What a clinic that says nothing in `[calendar]` gets, as ISO 8601 durations."""
+"""What a clinic that says nothing in `[calendar]` gets: ISO 8601 durations, and a local time."""
 
 BUSY_DEFAULTS: Final[Mapping[str, str | int]] = MappingProxyType(
     {
@@ -208,6 +216,9 @@ def load_clinic(source: str | Path | Mapping[str, Any]) -> Clinic:
         ahead = "P1D"                       # the earlier alarm
         entry = "PT15M"                     # how long "cream on" is shown
         keep_cancelled = "P30D"
+        care_at = "09:00"                   # local time of care notes that count whole days
+        refresh = "PT6H"                    # how often a subscribed calendar is told to ask again
+        max_age = "PT15M"                   # how long it may go on without asking
 
         [[resources]]                       # hours and closures of its own are optional
         id = "room-1"

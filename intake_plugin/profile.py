@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from intake_plugin.calendars.busy import Limits
 from intake_plugin.clinical.changes import CourseChange, ProductChange, effective, fingerprint
 from intake_plugin.clinical.consent import CONSENT_FACTS
-from intake_plugin.clinical.protocol import Protocol, Wait
+from intake_plugin.clinical.protocol import NumbingProduct, Outcome, Protocol, Wait
 from intake_plugin.errors import did_you_mean
 from intake_plugin.reading import Kind, Wrong
 from intake_plugin.settings import (
@@ -211,7 +211,21 @@ def _span(text: str) -> tuple[dt.time, dt.time]:
     return opens, closes
 
 
-KINDS: Final[Mapping[type, Kind]] = {ZoneInfo: Kind(_zone, "UTC"), DayHours: Kind(_day_hours, "")}
+def _clock(text: Any) -> dt.time:
+    try:
+        time = text if isinstance(text, dt.time) else dt.time.fromisoformat(text)
+    except (TypeError, ValueError):
+        time = None
+    if time is None or time.tzinfo is not None:
+        raise Wrong(f"{text!r} is not a local time of day; write '09:00'.")
+    return time
+
+
+KINDS: Final[Mapping[type, Kind]] = {
+    ZoneInfo: Kind(_zone, "UTC"),
+    DayHours: Kind(_day_hours, ""),
+    dt.time: Kind(_clock, "00:00"),
+}
 
 
 def problems(profile: Profile, protocols: Mapping[str, Protocol | None]) -> Found:
@@ -223,6 +237,7 @@ def problems(profile: Profile, protocols: Mapping[str, Protocol | None]) -> Foun
     yield from _identity(profile)
     yield from _hours(profile)
     yield from _booking(profile.booking)
+    yield from _calendar(profile.calendar)
     yield from _resources(profile, known, complete=all(protocols.values()))
     yield from _busy(profile)
     listed = [entry.protocol for entry in profile.treatments]
@@ -233,6 +248,14 @@ def problems(profile: Profile, protocols: Mapping[str, Protocol | None]) -> Foun
         protocol = protocols[entry.protocol]
         if protocol is not None:
             yield from _under(f"treatments.{entry.protocol}", _treatment(entry, protocol))
+    named = [(entry.protocol, protocols[entry.protocol]) for entry in profile.treatments]
+    files = {name: protocol.id for name, protocol in named if protocol is not None}
+    if len(set(files.values())) < len(files):
+        same = ", ".join(files)
+        yield (
+            "treatments",
+            f"Of {same} two files have the same protocol id; give the clinic's own an id of its own.",
+        )
 
 
 def _under(place: str, found: Found) -> Found:
@@ -292,6 +315,11 @@ def _booking(booking: BookingPolicy) -> Found:
         yield "booking.hold_most", f"{what}; write at least {1 + _EXTENSIONS} times 'hold', or 'PT20H'."
     if booking.horizon == Wait():
         yield "booking.horizon", "With no horizon nothing can be booked; write a wait such as 'P3M'."
+
+
+def _calendar(calendar: CalendarPolicy) -> Found:
+    if calendar.refresh <= _NO_TIME:
+        yield "calendar.refresh", "A subscribed calendar has to wait before it asks again; write 'PT6H'."
 
 
 def _resources(profile: Profile, known: Collection[str], *, complete: bool) -> Found:
@@ -378,9 +406,42 @@ def _treatment(entry: TreatmentEntry, protocol: Protocol) -> Found:
     yield from _unknown("products", entry.products, products, "numbing product")
     for name in set(entry.rules_on) & set(entry.rules_off):
         yield f"rules_on.{name}", f"The rule {name!r} is switched both on and off."
+    yield from _loosened(entry, protocol)
     yield from _under("numbing", _numbing(entry, protocol))
     if entry.approval and not _SHA256.fullmatch(entry.approval.fingerprint):
         yield "approval.fingerprint", "This is not a fingerprint of 64 hexadecimal digits."
+
+
+def _loosened(entry: TreatmentEntry, protocol: Protocol) -> Found:
+    """Yield what would make the protocol milder where only stricter is allowed."""
+    locked = {rule.id for rule in protocol.rules if rule.outcome is Outcome.STOP and not rule.override}
+    for name in sorted(locked & set(entry.rules_off)):
+        yield f"rules_off.{name}", f"{name!r} stops a patient whatever the clinic decides; it stays on."
+    for name, limit in entry.limits.items():
+        if limit < protocol.limits.get(name, limit):
+            yield (
+                f"limits.{name}",
+                f"{limit} is below the protocol's {protocol.limits[name]}; raise it or leave it.",
+            )
+    for product in protocol.numbing.products:
+        change = entry.products.get(product.id)
+        for field_name in _milder(product, change) if change else ():
+            own, protocols = getattr(change, field_name), getattr(product, field_name)
+            what = f"{own} is milder than the protocol's {protocols}; a clinic may only be stricter."
+            yield f"products.{product.id}.{field_name}", what
+
+
+def _milder(product: NumbingProduct, change: ProductChange) -> Iterator[str]:
+    """Yield each limit that would allow more than the protocol does."""
+    for name, stricter in (
+        ("contact_min", max),
+        ("contact_max", min),
+        ("area_max_cm2", min),
+        ("age_min", max),
+    ):
+        own, protocols = getattr(change, name), getattr(product, name)
+        if own is not None and protocols is not None and stricter(own, protocols) != own:
+            yield name
 
 
 def _numbing(entry: TreatmentEntry, protocol: Protocol) -> Found:

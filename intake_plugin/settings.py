@@ -184,7 +184,13 @@ class CalendarPolicy:
     entry: dt.timedelta
     """How long the entry "cream on" is shown."""
     keep_cancelled: dt.timedelta
-    """How long after its time a cancelled session stays in files, marked as cancelled."""
+    """How long after its time a session stays in feeds, and a cancelled one in files, marked as cancelled."""
+    care_at: dt.time
+    """Local time at which care counted in whole days stands in the calendar."""
+    refresh: dt.timedelta
+    """How often a subscribed calendar is told to ask again."""
+    max_age: dt.timedelta
+    """How long a calendar program may use a feed without asking again."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,7 +63,15 @@ PROFILE: Mapping[str, Any] = {
         "move_notice": "PT48H",
         "cancel_notice": "PT48H",
     },
-    "calendar": {"prepare": "PT2H", "ahead": "P1D", "entry": "PT15M", "keep_cancelled": "P30D"},
+    "calendar": {
+        "prepare": "PT2H",
+        "ahead": "P1D",
+        "entry": "PT15M",
+        "keep_cancelled": "P30D",
+        "care_at": "09:00",
+        "refresh": "PT6H",
+        "max_age": "PT15M",
+    },
     "resources": [
         {"id": "nurse", "kind": "practitioner", "name": "Nurse"},
         {"id": "room", "kind": "room", "name": "Room"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 from threading import Lock
 
@@ -22,32 +23,46 @@ def fingerprint(output: Output, style: Style) -> str:
 
 
 class EventCache:
-    """Written events by UID, row version and fingerprint; the least recently used are dropped first.
+    """Written events by what they were written from; the least recently used are dropped first.
 
-    A visit that differs under a version already seen is written anew, never served from here.
     Safe to share between threads.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._events: OrderedDict[tuple[str, int, str], tuple[int, Written]] = OrderedDict()
+        self._events: OrderedDict[Hashable, Written] = OrderedDict()
         self._lock = Lock()
 
     def written(self, visit: Visit, output: Output, style: Style) -> Written:
         """Return the events of `visit`, from the cache where nothing about it has changed."""
-        key, content = (visit.uid, visit.version, fingerprint(output, style)), hash(visit)
+        key = (visit.uid, visit.version, fingerprint(output, style), hash(visit))
+        known = self.find([key])[0]
+        if known is None:
+            known = write(visit, output, style)
+            self.keep(key, known)
+        return known
+
+    def find(self, keys: Sequence[Hashable]) -> list[Written | None]:
+        """Return the events kept under each key, None where there are none.
+
+        A key has to name everything that its events were written from.
+        """
+        found = []
         with self._lock:
-            known = self._events.get(key)
-            if known is not None and known[0] == content:
-                self._events.move_to_end(key)
-                return known[1]
-        fresh = write(visit, output, style)
+            for key in keys:
+                known = self._events.get(key)
+                if known is not None:
+                    self._events.move_to_end(key)
+                found.append(known)
+        return found
+
+    def keep(self, key: Hashable, events: Written) -> None:
+        """Keep events under their key, and drop the least recently used beyond the size."""
         with self._lock:
-            self._events[key] = (content, fresh)
+            self._events[key] = events
             self._events.move_to_end(key)
             while len(self._events) > self._size:
                 self._events.popitem(last=False)
-        return fresh
 
     def clear(self) -> None:
         """Forget every event."""

@@ -59,6 +59,8 @@ class _Event:
     sibling: str = ""
     alarms: tuple[dt.timedelta, ...] = (_NOW,)
     """Leads before `start`, in the order of their weight."""
+    withdrawn: bool = False
+    """It stands no more, though its session does."""
 
 
 def write(visit: Visit, output: Output, style: Style, message: Message | None = None) -> Written:
@@ -70,7 +72,7 @@ def write(visit: Visit, output: Output, style: Style, message: Message | None = 
         raise ValueError("A message goes with a method: pass one for REQUEST and CANCEL, and only there.")
     events = [_session(visit, output, style)]
     if output.entries:
-        events += _entries(visit, style)
+        events += (each for each in _entries(visit, style) if output.tombstones or not each.withdrawn)
     lines: list[str] = []
     local = False
     for event in events:
@@ -103,18 +105,26 @@ def _session(visit: Visit, output: Output, style: Style) -> _Event:
 
 
 def _entries(visit: Visit, style: Style) -> Iterator[_Event]:
-    if visit.cream_on is not None and visit.applies_at_home:
-        yield _Event(
-            uid=entry_uid(visit.uid, NUMBING),
-            start=visit.cream_on,
-            end=visit.cream_on + style.reminders.entry,
-            title=style.words.prepare,
-            alarm=style.words.prepare,
-            description=_description(visit, style, _cream_lines(visit, style)),
-            parent=visit.uid,
-        )
+    if visit.applies_at_home or visit.numbing_withdrawn:
+        yield _numbing(visit, style)
     for note in visit.care:
         yield _care(note, visit, style)
+
+
+def _numbing(visit: Visit, style: Style) -> _Event:
+    withdrawn = not visit.applies_at_home
+    start = visit.cream_on or visit.arrive
+    lines = [style.words.withdrawn_note] if withdrawn else _cream_lines(visit, style)
+    return _Event(
+        uid=entry_uid(visit.uid, NUMBING),
+        start=start,
+        end=start + style.reminders.entry,
+        title=style.words.prepare,
+        alarm=style.words.prepare,
+        description=_description(visit, style, lines),
+        parent=visit.uid,
+        withdrawn=withdrawn,
+    )
 
 
 def _care(note: CareNote, visit: Visit, style: Style) -> _Event:
@@ -125,8 +135,11 @@ def _care(note: CareNote, visit: Visit, style: Style) -> _Event:
         end=note.end,
         title=title,
         alarm=title,
-        description=_description(visit, style, [note.description]),
+        description=_description(
+            visit, style, [style.words.withdrawn_note if note.withdrawn else note.description]
+        ),
         parent=visit.uid,
+        withdrawn=note.withdrawn,
     )
 
 
@@ -134,9 +147,11 @@ def _title(visit: Visit, output: Output, style: Style) -> str:
     words = style.words
     if output.audience == "clinic" and visit.case:
         return words.appointment_case.format(case=visit.case)
-    if style.display_name:
-        return words.appointment_at.format(name=style.display_name)
-    return words.appointment
+    name = style.display_name
+    title = words.appointment_at.format(name=name) if name else words.appointment
+    if output.audience == "patient" and visit.treatment:
+        return words.appointment_details.format(title=title, ordinal=visit.ordinal, count=visit.count)
+    return title
 
 
 def _description(visit: Visit, style: Style, lines: list[str]) -> str:
@@ -211,7 +226,7 @@ def _vevent(
     event: _Event, zone: str, visit: Visit, output: Output, style: Style, message: Message | None
 ) -> Iterator[str]:
     """Yield the content lines of one VEVENT, always in this order."""
-    cancelled = visit.cancelled
+    cancelled = visit.cancelled or event.withdrawn
     title = style.words.cancelled.format(title=event.title) if cancelled else event.title
     yield "BEGIN:VEVENT"
     yield f"UID:{event.uid}"

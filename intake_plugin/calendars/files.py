@@ -121,7 +121,7 @@ def opening(
     if output.named and name:
         lines += [f"NAME:{octets.text(name)}", f"X-WR-CALNAME:{octets.text(name)}"]
     if output.named and refresh:
-        every = octets.duration(refresh)
+        every = octets.interval(refresh)
         lines += [f"REFRESH-INTERVAL;VALUE=DURATION:{every}", f"X-PUBLISHED-TTL:{every}"]
     return b"".join([*map(octets.line, lines), *map(_timezone, sorted(set(zones)))])
 

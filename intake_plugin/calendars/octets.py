@@ -75,6 +75,12 @@ def duration(delta: dt.timedelta) -> str:
     return f"{sign}PT{minutes}M" if minutes and not rest else f"{sign}PT{seconds}S"
 
 
+def interval(delta: dt.timedelta) -> str:
+    """Return a positive `delta` as `duration` does, but whole hours as hours: feed readers expect PT6H."""
+    hours, rest = divmod(round(delta.total_seconds()), 3600)
+    return duration(delta) if rest else f"PT{hours}H"
+
+
 def line(content: str) -> bytes:
     """Return one content line in UTF-8 with CRLF, folded to at most 75 octets between characters."""
     octets = content.encode()

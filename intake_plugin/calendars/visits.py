@@ -22,6 +22,8 @@ class CareNote:
     end: dt.datetime
     description: str
     phase: Literal["before", "after"] = "before"
+    withdrawn: bool = False
+    """Calendars may hold it, and it no longer applies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,9 @@ class Visit:
     preparation: tuple[str, ...] = ()
     """What to do on the day, a line each."""
     treatment: str = ""
-    """The treatment's name, only where the patient chose to see it in the calendar."""
+    """The treatment's name, only where the patient chose to see details in the calendar."""
+    numbing_withdrawn: bool = False
+    """Calendars may hold a numbing entry from before the clinic took over putting the cream on."""
     care: tuple[CareNote, ...] = ()
 
     def __post_init__(self) -> None:
@@ -101,11 +105,15 @@ class Words:
     appointment: str
     appointment_at: str
     """Title where the clinic chose to show a name: {name}."""
+    appointment_details: str
+    """Title where the patient chose to see details, still neutral: {title}, {ordinal} and {count}."""
     appointment_case: str
     """Title for the clinic: {case}."""
     cancelled: str
     """Title of a cancelled appointment: {title}."""
     cancelled_note: str
+    withdrawn_note: str
+    """Of an entry that no longer applies although its appointment stands."""
     prepare: str
     """Title of a numbing or pre-care entry, and every alarm's text."""
     after: str
@@ -159,6 +167,7 @@ class Words:
 _TIME = frozenset({"time"})
 _MARKS: Mapping[str, frozenset[str]] = {
     "appointment_at": frozenset({"name"}),
+    "appointment_details": frozenset({"title", "ordinal", "count"}),
     "appointment_case": frozenset({"case"}),
     "cancelled": frozenset({"title"}),
     "arrive": _TIME,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
+import hashlib
 import importlib.resources
 import re
 import struct
@@ -48,6 +49,15 @@ def vtimezone(zone: str) -> bytes | None:
         return None
     lines = ["BEGIN:VTIMEZONE", f"TZID:{octets.text(zone)}", *body, "END:VTIMEZONE"]
     return b"".join(map(octets.line, lines))
+
+
+@lru_cache(maxsize=1024)
+def edition(zone: str) -> str:
+    """Return what tells one edition of a zone's rules from another: the SHA-256 of its TZif file.
+
+    Raises zoneinfo.ZoneInfoNotFoundError for an unknown zone.
+    """
+    return hashlib.sha256(_file(zone)).hexdigest()
 
 
 @lru_cache(maxsize=4096)

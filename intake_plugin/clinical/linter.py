@@ -533,6 +533,8 @@ def _rule_words(protocol: Protocol, texts: Texts) -> Found:
     outcomes = {rule.id: rule.outcome for rule in protocol.rules}
     for name, words in texts.rules.items():
         yield from _said(f"rules.{name}.reason", words.reason)
+        if words.unsure_next and outcomes.get(name) not in {Outcome.STOP, Outcome.DEFER}:
+            yield f"rules.{name}.unsure_next", "Only a stop or a deferral says something else to the unsure."
         if outcomes.get(name) in {Outcome.STOP, Outcome.REVIEW, Outcome.DEFER} and not words.next.strip():
             yield f"rules.{name}.next", "The patient is held up and not told what can be done now."
 

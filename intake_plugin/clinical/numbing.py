@@ -13,7 +13,7 @@ from typing import Literal
 from intake_plugin.clinical.answers import Answers
 from intake_plugin.clinical.conditions import Known
 from intake_plugin.clinical.course import area_of
-from intake_plugin.clinical.protocol import BIRTH_DATE, NumbingProduct, Protocol
+from intake_plugin.clinical.protocol import BIRTH_DATE, Area, NumbingProduct, Protocol, Timeline
 from intake_plugin.errors import did_you_mean
 
 Decision = Literal["use", "review", "without", "none"]
@@ -137,6 +137,21 @@ def plan(
         where="home" if home and product.home else "clinic",
         latest_on=start - choice.contact_min,
     )
+
+
+def home_contact(choice: NumbingChoice, timeline: Timeline, area: Area) -> dt.timedelta | None:
+    """Return how long the cream acts when the patient puts it on at home, or None where that cannot be.
+
+    It has to be on the skin before the patient sets out, and still come off in time; and only on an
+    area the product allows at home.
+    """
+    product = choice.product
+    if product is None or choice.contact_min is None or choice.contact_max is None or not product.home:
+        return None
+    if product.home_area_max_cm2 is not None and area.cm2 > product.home_area_max_cm2:
+        return None
+    contact = max(choice.contact_min, timeline.arrive_without_numbing + timeline.home_travel)
+    return contact if contact <= choice.contact_max else None
 
 
 def check_on(plan: NumbingPlan, on: dt.datetime) -> None:

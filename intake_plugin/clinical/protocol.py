@@ -270,6 +270,8 @@ class NumbingProduct:
     """May be put on at home where the clinic allows it and a clinician approved the case."""
     occlusion: Literal["none", "optional", "required", "avoid"] = "none"
     area_max_cm2: int | None = None
+    home_area_max_cm2: int | None = None
+    """The largest area for which it may be put on at home; None for any."""
     age_min: int | None = None
     prescription: bool = False
     physician_on_site: bool = False
@@ -307,6 +309,8 @@ class Timeline:
     """Arrival before the cream goes on at the clinic."""
     arrive_without_numbing: dt.timedelta
     """Arrival before the treatment when no cream goes on at the clinic."""
+    home_travel: dt.timedelta = dt.timedelta()
+    """Least time between cream put on at home and the arrival."""
     aftercare: dt.timedelta
     """Time in the room after the treatment."""
     quiet_after: Wait
@@ -377,10 +381,15 @@ class QuestionText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleText:
-    """Why a rule fired and what the patient can do now."""
+    """Why a rule fired and what the patient can do now.
+
+    `unsure_next` is said instead of `next` to a patient whose answers do not decide a stop or a
+    deferral, which is then a review; the words for `unanswered` if empty.
+    """
 
     reason: str
     next: str = ""
+    unsure_next: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

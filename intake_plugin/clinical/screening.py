@@ -200,7 +200,7 @@ def _finding(
         rule_id=rule.id,
         outcome=outcome,
         reason=words.rules[rule.id].reason,
-        next=words.rules[rule.id].next,
+        next=_next(rule, words) if undetermined else words.rules[rule.id].next,
         not_before=due if outcome in {Outcome.DEFER, Outcome.REVIEW} else None,
         until_healed=rule.until_healed and not undetermined,
         undetermined=undetermined,
@@ -209,6 +209,15 @@ def _finding(
         sources=rule.sources,
         protocol_version=known.protocol.version,
     )
+
+
+def _next(rule: Rule, words: Texts) -> str:
+    """Return what a patient can do whose answers do not decide `rule`."""
+    own = words.rules[rule.id]
+    if rule.outcome not in {Outcome.STOP, Outcome.DEFER}:
+        return own.next
+    # A date "shown" and "come back when healed" would be said of what nobody knows.
+    return own.unsure_next or words.rules[UNANSWERED].next
 
 
 def _unanswered(known: Known, words: Texts) -> Iterator[Finding]:

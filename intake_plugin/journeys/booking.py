@@ -413,7 +413,7 @@ def confirm(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> Se
     def act() -> Series | None:
         with writing(office, case) as locked:
             if locked.state == CaseState.BOOKED:
-                return _series_of(office, locked)
+                return series_of(office, locked)
             require(office, locked, "series")
             if not settled(office, locked):
                 # The texts have changed since they were signed: another cream, say.
@@ -439,7 +439,8 @@ def confirm(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> Se
     return booked_series
 
 
-def _series_of(office: Office, case: Case) -> Series:
+def series_of(office: Office, case: Case) -> Series:
+    """Return the booked series of a case, which has to be booked."""
     return office.session.scalars(
         sa.select(Series).where(Series.clinic_id == office.clinic.id, Series.case_id == case.id)
     ).one()
@@ -552,6 +553,7 @@ def _care(office: Office, case: Case, start: dt.datetime, end: dt.datetime) -> t
         start=start,
         end=end,
         zone=office.clinic.zone,
-        today=office.today,
+        # What applies on the day counts, so that the same rows say the same on every day before.
+        today=start.astimezone(office.clinic.zone).date(),
         locale=office.locale_of(case),
     )

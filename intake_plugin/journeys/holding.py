@@ -146,7 +146,8 @@ def load_taken(
     """
     sessions, blocks = _sessions(office, start, end, without), _blocks(office, start, end)
     statement: sa.Executable = sa.union_all(sessions, blocks)
-    rows = office.session.execute(statement)
+    # All at once: thousands of rows cost as much to fetch one by one as to read.
+    rows = office.session.execute(statement).all()
     busy: dict[str, list[tuple[int, Interval]]] = defaultdict(list)
     lapsed: dict[Stretch, str] = {}
     for resource_id, lane, begins, ends, hold_id, has_run_out in rows:

@@ -1,9 +1,8 @@
 """The proof on a site's own database: many patients reach for one time at the same moment.
 
 A scratch clinic with one practitioner and one room is made for it, under an id that no real clinic
-has, and every row of it is removed again, also after an error or Ctrl-C. Its patients answered
-only what a course needs; every rule is lifted for them and there is nothing to sign, because only
-their times matter here.
+has, and every row of it is removed again, also after an error or Ctrl-C. Its protocol is the
+course alone, because only the patients' times matter here.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.orm import Session
 
-from intake_plugin.clinical.protocol import Protocol
-from intake_plugin.clinical.screening import FAILURE, NUMBING, UNANSWERED
+from intake_plugin.clinical.answers import Answer, to_json
+from intake_plugin.clinical.protocol import Numbing, Protocol, Section
 from intake_plugin.errors import JourneyError, NotFound, TimeTaken
 from intake_plugin.journeys import booking, holding
-from intake_plugin.journeys.intake import GIVEN
+from intake_plugin.journeys.intake import GIVEN, Identity
 from intake_plugin.journeys.office import Office
-from intake_plugin.journeys.suitability import WITHOUT
 from intake_plugin.records.base import Base, new_id
 from intake_plugin.records.references import new_reference
 from intake_plugin.records.tables import Appointment, Case, CaseState, Claim, Occupancy, Series
-from intake_plugin.settings import Clinic, Resource
+from intake_plugin.settings import Clinic, NumbingPolicy, Resource
 
 _PATIENCE = 600
 """Seconds after which a worker that has not answered counts as hanging."""
+_BORN = dt.date(1980, 1, 1)
 _WON = "booked"
 _TRIES = 200
 """Times of the first weeks that are tried until one is found around which the whole series is free."""
@@ -114,7 +113,7 @@ def _scratch(office: Office, workers: int) -> Iterator[tuple[Office, list[str]]]
     scratch = replace(office, clinic=_scratch_clinic(office.clinic))
     session = scratch.session
     try:
-        cases = [scratch_patient(scratch) for _ in range(workers)]
+        cases = [_patient(scratch) for _ in range(workers)]
         session.add_all(cases)
         session.commit()
         yield scratch, [case.id for case in cases]
@@ -130,20 +129,36 @@ def _scratch_clinic(clinic: Clinic) -> Clinic:
     for resource in clinic.resources:
         kinds.setdefault(resource.kind, resource)
     alone = tuple(replace(resource, lanes=1, treatments=(), closures=()) for resource in kinds.values())
-    return replace(without_consent(clinic), id=f"race-{new_id()}", resources=alone)
+    protocol_id, treatment = next(iter(clinic.treatments.items()))
+    bare = replace(treatment, protocol=_bare(treatment.protocol), numbing=NumbingPolicy())
+    return replace(clinic, id=f"race-{new_id()}", resources=alone, treatments={protocol_id: bare})
 
 
-def without_consent(clinic: Clinic) -> Clinic:
-    """Return the clinic as a scratch patient needs it: with nothing to sign."""
-    unsigned = {
-        key: replace(treatment, protocol=replace(treatment.protocol, consent=()))
-        for key, treatment in clinic.treatments.items()
-    }
-    return replace(clinic, treatments=unsigned)
+def _bare(protocol: Protocol) -> Protocol:
+    """Return a protocol of which nothing is left but its course: no rules, creams or consents."""
+    needed = {protocol.course_question, protocol.area_question}
+    questions = tuple(
+        replace(
+            question,
+            enable_when=None,
+            depends=(),
+            options=tuple(replace(option, enable_when=None) for option in question.options),
+        )
+        for link_id, question in protocol.questions.items()
+        if link_id in needed
+    )
+    return replace(
+        protocol,
+        sections=(Section(id="race", questions=questions),),
+        derived=(),
+        rules=(),
+        numbing=Numbing(),
+        care=(),
+        consent=(),
+    )
 
 
-def scratch_patient(office: Office) -> Case:
-    """Return a case that may choose times for the clinic's first treatment, of nobody in particular."""
+def _patient(office: Office) -> Case:
     protocol_id, treatment = next(iter(office.clinic.treatments.items()))
     protocol = treatment.protocol
     case = Case(
@@ -158,23 +173,13 @@ def scratch_patient(office: Office) -> Case:
         updated_at=office.now,
         submitted_at=office.now,
     )
-    case.answers = {GIVEN: _answers(protocol)}
-    case.screening = {"lifted": _everything(protocol), "numbing": WITHOUT}
-    return case
-
-
-def _everything(protocol: Protocol) -> list[str]:
-    """Name every finding there can be: each rule, decided or not, and those that belong to none."""
-    ids = [*(rule.id for rule in protocol.rules), FAILURE, UNANSWERED]
-    products = ["", *(product.id for product in protocol.numbing.products)]
-    return [*ids, *(f"{rule_id}?" for rule_id in ids), *(f"{NUMBING}:{product}" for product in products)]
-
-
-def _answers(protocol: Protocol) -> dict[str, str]:
-    return {
+    answers: dict[str, Answer] = {
         protocol.course_question: protocol.courses[0].id,
         protocol.area_question: protocol.areas[0].id,
     }
+    case.answers = {GIVEN: to_json(answers)}
+    case.identity = Identity(name="", birth_date=_BORN, email="", telephone="").to_json()
+    return case
 
 
 def _free_series(office: Office, case_id: str) -> Mapping[int, dt.datetime]:

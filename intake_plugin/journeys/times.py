@@ -12,7 +12,7 @@ from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, replace
 
 from intake_plugin.clinical.course import CoursePlan, area_of, plan_course
-from intake_plugin.clinical.numbing import NumbingChoice, NumbingPlan
+from intake_plugin.clinical.numbing import NumbingChoice, NumbingPlan, home_contact
 from intake_plugin.clinical.numbing import plan as plan_numbing
 from intake_plugin.journeys import busy
 from intake_plugin.journeys.holding import EVERY_LANE, Taken, load_taken
@@ -50,8 +50,10 @@ def session_of(office: Office, case: Case) -> Session:
     policy, timeline = office.treatment_of(case).numbing, protocol.timeline
     choice = numbing_of(office, case)
     product = choice.product
-    home = product is not None and product.home and policy.home == "approved" and case.numbing_home
     contact = None if product is None else _contact(choice, policy.contact.get(product.id))
+    home = case.numbing_home and policy.home == "approved"
+    at_home = home_contact(choice, timeline, area_of(protocol, answers)) if home else None
+    home, contact = at_home is not None, at_home or contact
     at_clinic = dt.timedelta() if contact is None or home else contact
     lead = timeline.arrive_before_numbing if at_clinic else timeline.arrive_without_numbing
     span = Span(

@@ -15,11 +15,13 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from intake_plugin.records.base import TABLE_OPTIONS, Base, LongText, State, new_id
 from intake_plugin.records.sealed import Sealed
 
+AT_HOME = "home"
+"""The value of `Appointment.cream_where` for a patient who puts the cream on."""
 TICK = dt.timedelta(minutes=5)
 """The grain of a claim: a booked time takes one row for every tick it touches."""
 
@@ -61,8 +63,6 @@ class TokenPurpose(StrEnum):
     """A browser's cookie."""
     MANAGE = "manage"
     """The patient's own link: it continues a draft, and leads to a booked series."""
-    FEED = "feed"
-    """A subscribed calendar."""
 
 
 class Verdict(StrEnum):
@@ -73,6 +73,15 @@ class Verdict(StrEnum):
     DECLINE = "decline"
     ASK_AGAIN = "ask_again"
     """The answers go back to the patient."""
+
+
+class CareEntries(StrEnum):
+    """Whether care before and after a session stands in the patient's calendar as entries of its own."""
+
+    NEVER = "never"
+    SHOWN = "shown"
+    WITHDRAWN = "withdrawn"
+    """Calendars hold entries that the patient no longer wants; they are marked as cancelled."""
 
 
 class AppointmentState(StrEnum):
@@ -246,6 +255,9 @@ class Series(Base, kw_only=True):
     product_id_sealed: Mapped[bytes | None] = mapped_column("product_id", init=False)
     product_id: Sealed[str | None] = Sealed(lambda: None)
     created_at: Mapped[dt.datetime]
+    calendar_care: Mapped[CareEntries] = mapped_column(State(CareEntries), default=CareEntries.NEVER)
+    calendar_details: Mapped[bool] = mapped_column(default=False)
+    """The patient wants the treatment named in calendars."""
     case: Mapped[Case] = relationship(init=False, lazy="raise")
 
     __table_args__ = (_to_case(), sa.UniqueConstraint("clinic_id", "case_id"), TABLE_OPTIONS)
@@ -276,6 +288,8 @@ class Appointment(Base, kw_only=True):
     end_at: Mapped[dt.datetime]
     cream_on_at: Mapped[dt.datetime | None] = mapped_column(default=None)
     cream_off_at: Mapped[dt.datetime | None] = mapped_column(default=None)
+    numbing_entry: Mapped[bool] = mapped_column(default=False, init=False)
+    """Whether calendars hold an entry "cream on": the cream is, or was before a move, put on at home."""
     cream_where: Mapped[str | None] = mapped_column(sa.String(16), default=None)
     product_id_sealed: Mapped[bytes | None] = mapped_column("product_id", init=False)
     product_id: Sealed[str | None] = Sealed(lambda: None)
@@ -295,8 +309,55 @@ class Appointment(Base, kw_only=True):
     __table_args__ = (
         sa.ForeignKeyConstraint(["clinic_id", "series_id"], ["intake_series.clinic_id", "intake_series.id"]),
         sa.Index("ix_intake_appointment_arrive", "clinic_id", "arrive_at"),
-        sa.Index("ix_intake_appointment_case", "clinic_id", "case_id"),
+        # Everything by which a feed knows whether it has changed, so that it need not read the rows.
+        sa.Index(
+            "ix_intake_appointment_feed",
+            "clinic_id",
+            "end_at",
+            "modified_at",
+            "version",
+            "practitioner_id",
+            "room_id",
+        ),
+        sa.Index("ix_intake_appointment_case", "clinic_id", "case_id", "end_at"),
         sa.Index("ix_intake_appointment_series", "clinic_id", "series_id"),
+        TABLE_OPTIONS,
+    )
+
+    @validates("cream_where")
+    def _remember_entry(self, _key: str, where: str | None) -> str | None:
+        if where == AT_HOME:
+            self.numbing_entry = True
+        return where
+
+
+class Feed(Base, kw_only=True):
+    """A calendar that others subscribe to by its address; of the secret in it only the SHA-256 is stored.
+
+    It is one patient's, or the clinic's: whole, or of one practitioner or room.
+    """
+
+    __tablename__ = "intake_feed"
+
+    clinic_id: Mapped[ClinicId]
+    hash: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    case_id: Mapped[str | None] = mapped_column(sa.String(32), default=None)
+    """Whose calendar it is; None for the clinic's."""
+    resource_id: Mapped[ProfileId | None] = mapped_column(default=None)
+    """The practitioner or room of a clinic's feed; None for the whole clinic."""
+    locale: Mapped[str | None] = mapped_column(sa.String(16), default=None)
+    """The language of a clinic's feed; a patient's follows the case."""
+    label: Mapped[str] = mapped_column(sa.String(200), default="")
+    """What staff wrote down about who reads it, to know it again."""
+    staff_id: Mapped[ProfileId | None] = mapped_column(default=None)
+    staff_name: Mapped[str | None] = mapped_column(sa.String(200), default=None)
+    created_at: Mapped[dt.datetime]
+    revoked_at: Mapped[dt.datetime | None] = mapped_column(default=None)
+    case: Mapped[Case | None] = relationship(init=False, lazy="raise")
+
+    __table_args__ = (
+        _to_case(),
+        sa.Index("ix_intake_feed_case", "clinic_id", "case_id"),
         TABLE_OPTIONS,
     )
 

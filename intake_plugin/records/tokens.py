@@ -1,4 +1,4 @@
-"""Secrets that open one thing for one case: cookies, links and feeds.
+"""Secrets that open one thing: cookies and links of a case, and feeds.
 
 A token has 256 random bits and one purpose. Only its SHA-256 is stored: a value nobody can guess
 needs no salt, and a look-up by hash leaves nothing to time (ASVS 5.0, 7.2.3 and 11.5.1).
@@ -18,6 +18,17 @@ from intake_plugin.records.tables import Token, TokenPurpose
 _BYTES = 32
 
 
+def new_secret() -> str:
+    """Return a fresh secret of 256 random bits, fit for an address."""
+    return secrets.token_urlsafe(_BYTES)
+
+
+def hash_of(raw: str) -> str:
+    """Return what is stored of a secret: its SHA-256, as hexadecimal digits."""
+    # What arrives in a URL or a cookie may be anything, lone surrogates included.
+    return hashlib.sha256(raw.encode(errors="surrogatepass")).hexdigest()
+
+
 def issue(
     session: Session,
     clinic_id: str,
@@ -27,11 +38,11 @@ def issue(
     lifetime: dt.timedelta,
 ) -> str:
     """Store a new token for a case and return its raw form, which is kept nowhere else."""
-    raw = secrets.token_urlsafe(_BYTES)
+    raw = new_secret()
     session.add(
         Token(
             clinic_id=clinic_id,
-            hash=_hash(raw),
+            hash=hash_of(raw),
             case_id=case_id,
             purpose=purpose,
             created_at=now,
@@ -51,7 +62,7 @@ def find(session: Session, clinic_id: str, raw: str, purpose: TokenPurpose, now:
         .options(joinedload(Token.case, innerjoin=True))
         .where(
             Token.clinic_id == clinic_id,
-            Token.hash == _hash(raw),
+            Token.hash == hash_of(raw),
             Token.purpose == purpose,
             Token.revoked_at.is_(None),
             Token.expires_at > now,
@@ -77,8 +88,3 @@ def revoke(
     for token in tokens:
         token.revoked_at = now
     return len(tokens)
-
-
-def _hash(raw: str) -> str:
-    # What arrives in a URL or a cookie may be anything, lone surrogates included.
-    return hashlib.sha256(raw.encode(errors="surrogatepass")).hexdigest()

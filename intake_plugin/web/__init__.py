@@ -16,6 +16,7 @@ from intake_plugin.web import (
     busy_pages,
     change_pages,
     desk_pages,
+    feeds,
     guard,
     intake_pages,
     staff_pages,
@@ -48,6 +49,10 @@ PATIENT_ROUTES: tuple[tuple[str, str, View, tuple[str, ...]], ...] = (
     ("/done", "done", booking_pages.done, READ),
     ("/calendar/appointments.ics", "series_calendar", booking_pages.series_calendar, READ),
     ("/calendar/appointment-<int:ordinal>.ics", "session_calendar", booking_pages.session_calendar, READ),
+    ("/calendar", "calendar", feeds.calendar, READ),
+    ("/calendar/choices", "calendar_choices", feeds.calendar_choices, WRITE),
+    ("/calendar/link", "feed_made", feeds.feed_made, WRITE),
+    ("/calendar/link/stop", "feed_stopped", feeds.feed_stopped, WRITE),
     ("/manage", "manage", access_pages.manage, READ),
     ("/sessions/<int:ordinal>/move", "move_session", change_pages.move, BOTH),
     ("/sessions/<int:ordinal>/cancel", "cancel_session", change_pages.cancel, BOTH),
@@ -69,6 +74,8 @@ STAFF_ROUTES: tuple[tuple[str, str, View, tuple[str, ...]], ...] = (
     ("/why-not", "why_not", desk_pages.why_not, READ),
     ("/calendars", "calendars", busy_pages.calendars, READ),
     ("/appointments.ics", "calendar", staff_pages.calendar, READ),
+    ("/feeds", "feeds", feeds.clinic_feeds, BOTH),
+    ("/feeds/<feed_hash>/stop", "feed_stopped", feeds.clinic_feed_stopped, WRITE),
 )
 
 
@@ -79,6 +86,8 @@ def add_patient_routes(blueprint: Blueprint) -> None:
     blueprint.after_request(guard.protect)
     handle_problems(blueprint)
     _add(blueprint, PATIENT_ROUTES)
+    # No visit is looked up for it: a calendar program is nobody's open case.
+    blueprint.add_url_rule("/cal/<token>.ics", "feed", feeds.feed, methods=("GET",))
 
 
 def staff_blueprint(gate: Gate) -> Blueprint:

@@ -11,9 +11,11 @@ def calendar_words() -> Words:
     return Words(
         appointment=_("Appointment"),
         appointment_at=_("Appointment: {name}"),
+        appointment_details=_("{title}, {ordinal} of {count}"),
         appointment_case=_("Appointment: case {case}"),
         cancelled=_("Cancelled: {title}"),
         cancelled_note=_("This appointment has been cancelled."),
+        withdrawn_note=_("You no longer need this entry. Your appointment stands."),
         prepare=_("Prepare for your appointment"),
         after=_("After your appointment"),
         arrive=_("Arrive at {time}."),

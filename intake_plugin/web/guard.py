@@ -41,7 +41,7 @@ def limit_size() -> None:
 
 
 def protect(response: Response) -> Response:
-    """Keep a page out of caches, search engines and other sites' frames.
+    """Keep a page out of caches (unless it says otherwise), search engines and other sites' frames.
 
     `Referrer-Policy: same-origin` and not `no-referrer`: under https Flask-WTF wants the referrer.
     """
@@ -50,7 +50,7 @@ def protect(response: Response) -> Response:
     staff = request.endpoint is not None and request.endpoint.startswith(f"{current_mount()}.staff.")
     allowed = () if staff else current_state().settings.embed
     ancestors = "'none'" if staff else " ".join(("'self'", *allowed))
-    response.headers["Cache-Control"] = "no-store"
+    response.headers.setdefault("Cache-Control", "no-store")
     response.headers["Referrer-Policy"] = "same-origin"
     response.headers["X-Robots-Tag"] = "noindex"
     response.headers["X-Content-Type-Options"] = "nosniff"

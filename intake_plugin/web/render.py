@@ -39,7 +39,7 @@ class Frame:
     visit: Visit
     page: str
     """`data-intake-page`: start, question, check, outcome, consent, notes, slots, days, series, done,
-    manage, link, staff or problem."""
+    calendar, manage, link, staff or problem."""
     heading: str
     title: str
     """For the browser's title bar; begins with "Error:" on a page that found mistakes."""

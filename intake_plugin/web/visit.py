@@ -86,16 +86,21 @@ def current_visit() -> Visit:
     return cast("Visit", g.intake_visit)
 
 
-def _look_up() -> Visit:
-    state, mount = current_state(), current_mount()
-    clinic = state.clinics[mount]
-    office = Office(
-        clinic=clinic,
+def current_office() -> Office:
+    """Return the desk of the clinic whose page is being served, at this moment."""
+    state = current_state()
+    return Office(
+        clinic=state.clinics[current_mount()],
         session=state.db.session(),
         settings=state.settings,
         keyring=state.keyring,
         now=now(),
     )
+
+
+def _look_up() -> Visit:
+    mount, office = current_mount(), current_office()
+    clinic = office.clinic
     # A clinician's browser may hold a patient's cookie too; the clinic's pages are not about that case.
     token = request.cookies.get(cookie_name(mount)) if request.blueprint == mount else None
     case = access.current(office, token)

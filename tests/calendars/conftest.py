@@ -8,6 +8,7 @@ import unicodedata
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -15,12 +16,23 @@ import pytest
 
 from intake_plugin.calendars import Place, Reminders, Style, Visit, Words
 
+ZONES = (
+    "Europe/London",
+    "Europe/Berlin",
+    "America/New_York",
+    "Asia/Tokyo",
+    "Australia/Sydney",
+    "Africa/Casablanca",
+)
+
 WORDS = Words(
     appointment="Appointment",
     appointment_at="Appointment at {name}",
+    appointment_details="{title}, {ordinal} of {count}",
     appointment_case="Appointment {case}",
     cancelled="Cancelled: {title}",
     cancelled_note="This appointment was cancelled.",
+    withdrawn_note="You no longer need this entry. Your appointment stands.",
     prepare="Prepare for your appointment",
     after="After your appointment",
     arrive="Please arrive at {time}.",
@@ -93,6 +105,24 @@ def series(visit: Callable[..., Visit]) -> tuple[Visit, ...]:
     """Four sessions on both sides of the end of summer time."""
     days = ("2026-10-01", "2026-10-29", "2026-11-26", "2026-12-24")
     return tuple(visit(f"{day} 08:30", ordinal=ordinal) for ordinal, day in enumerate(days, start=1))
+
+
+def around_clock_changes(zone: str) -> list[dt.datetime]:
+    """Return instants on both sides of each clock change of a zone, or of a usual one where it has none."""
+    changes = _clock_changes(zone) or [dt.datetime(2026, 3, 29, 1, tzinfo=dt.UTC)]
+    minutes = (-2880, -90, -60, -30, 0, 30, 60, 90, 2880)
+    return [change + dt.timedelta(minutes=each) for change in changes for each in minutes]
+
+
+def _clock_changes(zone: str) -> list[dt.datetime]:
+    """Return the instants in 2026 to 2028 at which the zone's offset changes, found hour by hour."""
+    tz, hour = ZoneInfo(zone), dt.timedelta(hours=1)
+    moments = [dt.datetime(2026, 1, 1, tzinfo=dt.UTC) + number * hour for number in range(3 * 365 * 24)]
+    return [
+        later
+        for earlier, later in pairwise(moments)
+        if earlier.astimezone(tz).utcoffset() != later.astimezone(tz).utcoffset()
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -146,7 +146,7 @@ def test_what_each_output_carries(series: tuple[Visit, ...], style: Style, lint:
         "alarms": b"\r\nBEGIN:VALARM",
         "private": b"\r\nCLASS:PRIVATE",
         "named": b"\r\nNAME:Clinic\\, north\r\nX-WR-CALNAME:Clinic\\, north\r\n"
-        b"REFRESH-INTERVAL;VALUE=DURATION:PT360M\r\nX-PUBLISHED-TTL:PT360M\r\n",
+        b"REFRESH-INTERVAL;VALUE=DURATION:PT6H\r\nX-PUBLISHED-TTL:PT6H\r\n",
         "tombstone": b"\r\nSTATUS:CANCELLED",
         "entries": b"RELTYPE=PARENT",
     }

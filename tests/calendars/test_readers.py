@@ -6,9 +6,7 @@ import datetime as dt
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import icalendar
 import pytest
@@ -28,20 +26,13 @@ from intake_plugin.calendars import (
     patient_series,
     patient_session,
 )
+from tests.calendars.conftest import ZONES, around_clock_changes
 
 MakeVisit = Callable[..., Visit]
 Instants = dict[str, tuple[Any, Any]]
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 MONTH = dt.timedelta(days=30)
-ZONES = (
-    "Europe/London",
-    "Europe/Berlin",
-    "America/New_York",
-    "Asia/Tokyo",
-    "Australia/Sydney",
-    "Africa/Casablanca",
-)
 
 
 def by_icalendar(text: str) -> Instants:
@@ -81,27 +72,11 @@ def instants(read: Callable[[str], Instants], octets: bytes) -> Instants:
     }
 
 
-def clock_changes(zone: str) -> list[dt.datetime]:
-    """Return the instants in 2026 to 2028 at which the zone's offset changes, found hour by hour."""
-    tz, hour = ZoneInfo(zone), dt.timedelta(hours=1)
-    moments = [dt.datetime(2026, 1, 1, tzinfo=dt.UTC) + number * hour for number in range(3 * 365 * 24)]
-    return [
-        later
-        for earlier, later in pairwise(moments)
-        if earlier.astimezone(tz).utcoffset() != later.astimezone(tz).utcoffset()
-    ]
-
-
 @pytest.mark.parametrize("zone", ZONES)
 def test_both_sides_of_each_clock_change(
     zone: str, visit: MakeVisit, style: Style, lint: Callable[..., list[str]]
 ) -> None:
-    changes = clock_changes(zone) or [dt.datetime(2026, 3, 29, 1, tzinfo=dt.UTC)]
-    around = [
-        change + dt.timedelta(minutes=minutes)
-        for change in changes
-        for minutes in (-2880, -90, -60, -30, 0, 30, 60, 90, 2880)
-    ]
+    around = around_clock_changes(zone)
     visits = [visit(start.isoformat(), zone, ordinal) for ordinal, start in enumerate(around, start=1)]
     octets = patient_series(visits, style, now=NOW, keep_cancelled=MONTH)
     assert lint(octets) == []

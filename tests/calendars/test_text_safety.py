@@ -48,7 +48,7 @@ def write(text: str, visit: MakeVisit, style: Style) -> bytes:
 def check(text: str, visit: MakeVisit, style: Style, lint: Lint, clean: Clean) -> None:
     octets = write(text, visit, style)
     assert lint(octets) == []
-    summary = clean(f"Appointment at {text}" if text else "Appointment")
+    summary = clean(f"Appointment at {text}, 1 of 4" if text else "Appointment")
     location = clean("\n".join([text, text] if text else []))
     calendar = Calendar.from_ical(octets)
     assert isinstance(calendar, Calendar)

@@ -5,14 +5,14 @@ Every case is asked on Monday 2026-03-02 in Europe/London for a treatment at 14:
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from intake_plugin.clinical.answers import Answer, PartialDate
 from intake_plugin.clinical.course import gap_problems, plan_course, usual_dates
-from intake_plugin.clinical.numbing import check_on, plan
+from intake_plugin.clinical.numbing import NumbingChoice, check_on, home_contact, plan
 from intake_plugin.clinical.protocol import Protocol
 from intake_plugin.clinical.screening import Screening, screen
 
@@ -287,3 +287,20 @@ def test_c22_the_sixty_minute_cream_goes_on_from_noon_to_one(
     else:
         with pytest.raises(ValueError, match="EMLA may go on from 120 to 60 minutes before the treatment"):
             check_on(numbing, put_on)
+
+
+def test_cream_at_home_is_on_before_the_patient_sets_out_or_not_at_home_at_all(
+    microneedling: Protocol,
+) -> None:
+    areas = {area.id: area for area in microneedling.areas}
+    lmx4, emla = (
+        NumbingChoice(product, product.contact_min, product.contact_max, "use")
+        for product in microneedling.numbing.products
+        if product.id in {"LMX4", "EMLA"}
+    )
+    at_home = home_contact(lmx4, microneedling.timeline, areas["face"])
+    assert at_home == dt.timedelta(minutes=45)
+    assert home_contact(lmx4, microneedling.timeline, areas["legs"]) is None
+    assert home_contact(emla, microneedling.timeline, areas["face"]) is None
+    short = replace(lmx4, contact_max=dt.timedelta(minutes=40))
+    assert home_contact(short, microneedling.timeline, areas["face"]) is None

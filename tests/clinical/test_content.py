@@ -117,7 +117,7 @@ def patient_texts(texts: Texts) -> Iterator[tuple[str, str]]:
         )
         yield from ((f"questions.{link_id}.{option}", label) for option, label in question.options.items())
     for rule_id, rule in texts.rules.items():
-        yield from ((f"rules.{rule_id}", text) for text in (rule.reason, rule.next))
+        yield from ((f"rules.{rule_id}", text) for text in (rule.reason, rule.next, rule.unsure_next))
     for product_id, product in texts.products.items():
         yield f"products.{product_id}", product.about
     for kind, table in (("timeline", texts.timeline), ("care", texts.care)):

@@ -720,6 +720,14 @@ REFUSALS = [
         "not told what can be done",
     ),
     Broken(
+        "a review with words for the unsure",
+        with_words(
+            rules={**words().rules, "R3": RuleText(reason="Because", next="Wait", unsure_next="Wait")}
+        ),
+        "small.en.toml: rules.R3.unsure_next",
+        "Only a stop or a deferral",
+    ),
+    Broken(
         "a rule with an empty reason",
         with_words(rules={**words().rules, "R5": RuleText(reason="")}),
         "small.en.toml: rules.R5.reason",

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from intake_plugin import testing
 from intake_plugin.clinical.linter import lint
 from intake_plugin.clinical.protocol import Protocol, Wait
 from intake_plugin.errors import ConfigurationError, ProtocolError
@@ -442,7 +443,7 @@ TREATMENT = ("treatments", 0)
             "With this clinic's changes, rules.S20.wait: The wait 'botulinum' is nothing at all",
         ),
         (
-            put(*TREATMENT, "limits", value={"age_review_below": 18}),
+            put(*TREATMENT, "limits", value={"age_stop_below": 22}),
             "With this clinic's changes, rules.S33b.when: No answers can make this true",
         ),
         (
@@ -538,3 +539,39 @@ def test_every_wrong_setting_is_named_as_it_stands_in_the_configuration() -> Non
     assert "no exact length" in found["INTAKE_LINK_LIFETIME"]
     assert "without a path" in found["INTAKE_EMBED"]
     assert len(found) == 4
+
+
+MILDER = [
+    ({"rules_off": ["S06a"]}, "rules_off.S06a"),
+    ({"limits": {"age_stop_below": 5}}, "limits.age_stop_below"),
+    ({"products": {"EMLA": {"contact_min": "PT30M"}}}, "products.EMLA.contact_min"),
+    ({"products": {"LMX4": {"contact_max": "PT300M"}}}, "products.LMX4.contact_max"),
+    ({"products": {"LMX4": {"area_max_cm2": 9999}}}, "products.LMX4.area_max_cm2"),
+    ({"products": {"LMX4": {"age_min": 0}}}, "products.LMX4.age_min"),
+]
+
+
+@pytest.mark.parametrize(("changes", "place"), MILDER, ids=[place for _, place in MILDER])
+def test_a_clinic_may_be_stricter_than_the_protocol_and_never_milder(
+    changes: dict[str, object], place: str
+) -> None:
+    treatment = {"protocol": "microneedling", "numbing": {"stock": ["LMX4"]}, **changes}
+    with pytest.raises(ConfigurationError) as caught:
+        load_clinic({**testing.PROFILE, "treatments": [treatment]})
+    where = [problem.where for problem in caught.value.problems]
+    assert where == [f"profile: treatments.microneedling.{place}"]
+
+
+def test_two_files_with_one_protocol_id_are_refused(tmp_path: Path) -> None:
+    package = resources.files("intake_plugin") / "protocols"
+    for name in ("microneedling.toml", "microneedling.en.toml"):
+        (tmp_path / name).write_bytes((package / name).read_bytes())
+    own = str(tmp_path / "microneedling.toml")
+    numbing = {"numbing": {"stock": ["LMX4"]}}
+    with pytest.raises(ConfigurationError, match="same protocol id"):
+        load_clinic(
+            {
+                **testing.PROFILE,
+                "treatments": [{"protocol": "microneedling", **numbing}, {"protocol": own, **numbing}],
+            }
+        )

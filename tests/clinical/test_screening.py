@@ -1,6 +1,7 @@
 """How findings become one outcome: precedence, dates, what heals, and what nobody answered."""
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,6 +17,11 @@ KELOID: dict[str, Answer] = {"scars": ("keloid",)}
 COLD_SORE: dict[str, Answer] = {"skin_today": ("cold_sore",)}
 INFECTION: dict[str, Answer] = {"skin_today": ("infection",)}
 Screened = Callable[..., Screening]
+
+
+@pytest.fixture
+def protocols(microneedling: Protocol, light_peel: Protocol) -> tuple[Protocol, ...]:
+    return microneedling, light_peel
 
 
 @pytest.fixture
@@ -125,6 +131,29 @@ def test_an_unknown_date_is_a_review(screened: Screened) -> None:
     (finding,) = screening.findings
     assert (finding.rule_id, finding.outcome, finding.undetermined) == ("S20", Outcome.REVIEW, True)
     assert finding.not_before is None
+
+
+def test_who_is_not_sure_is_never_sent_to_a_date_or_told_to_come_back(
+    protocols: tuple[Protocol, ...], clean: Callable[..., dict[str, Answer]]
+) -> None:
+    promised = re.compile(
+        r"(?i)date shown|come back|choose a time|we do not offer|is not possible|wait until"
+    )
+    for protocol in protocols:
+        for question in protocol.questions.values():
+            answers = {**clean(), question.link_id: UNSURE}
+            screening = screen(protocol, answers, today=TODAY, stock=(), locale="en")
+            unsure = [finding for finding in screening.findings if finding.undetermined]
+            assert [finding.rule_id for finding in unsure if promised.search(finding.next)] == []
+            assert all(finding.next for finding in unsure)
+
+
+def test_words_for_the_unsure_keep_what_cannot_wait(screened: Screened, microneedling: Protocol) -> None:
+    rules = microneedling.texts["en"].rules
+    said = {finding.rule_id: finding.next for finding in screened({"skin_marks": UNSURE}).findings}
+    assert said["S15b"] == rules["S15b"].unsure_next
+    assert "doctor" in said["S15b"]
+    assert said["S41b"] == rules["unanswered"].next
 
 
 def test_what_another_part_decides_is_not_undetermined(screened: Screened) -> None:

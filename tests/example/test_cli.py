@@ -212,6 +212,44 @@ def test_why_not_says_what_is_in_the_way_or_that_nothing_is(make_site: MakeSite)
         assert (code, told in output) == (1, True), output
 
 
+def store_case(app: Flask, clinic_id: str) -> None:
+    with app.app_context():
+        session, now = app.extensions[KEY].db.session, dt.datetime.now(dt.UTC)
+        session.add(
+            Case(
+                clinic_id=clinic_id,
+                reference="K7M-2QXF",
+                protocol_id="microneedling",
+                protocol_version="1",
+                fingerprint="f" * 64,
+                locale="en",
+                created_at=now,
+                updated_at=now,
+            )
+        )
+        session.commit()
+
+
+def use_keys(app: Flask, ring: str) -> None:
+    app.extensions[KEY] = dataclasses.replace(app.extensions[KEY], keyring=KeyRing.parse(ring))
+
+
+def test_keys_are_rotated_and_the_old_ones_are_kept_while_anything_needs_them(make_site: MakeSite) -> None:
+    profile = clinic()
+    app = make_site(profile)
+    store_case(app, profile.id)
+    use_keys(app, f"{keys('new')},{keys()}")
+    code, output = run(app, "rotate-keys")
+    assert code == 0, output
+    assert f"{profile.id}: 1 records sealed with new" in output
+    assert "The older keys can be taken out" in output
+    use_keys(app, keys())
+    store_case(app, "not-mounted")
+    use_keys(app, f"{keys('new')},{keys()}")
+    code, output = run(app, "rotate-keys")
+    assert (code, "1 records still need an older key" in output) == (1, True), output
+
+
 ENTRY = (
     "BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nUID:u\r\nDTSTART:21000101T100000Z\r\nDURATION:PT1H\r\nEND:VEVENT\r\n"
     "END:VCALENDAR\r\n"
@@ -263,41 +301,3 @@ def test_without_what_unfolds_repetition_the_site_is_not_ready(
         code, output = run(app, command)
         assert code == 1
         assert "Install 'intake_plugin[busy]'" in output
-
-
-def store_case(app: Flask, clinic_id: str) -> None:
-    with app.app_context():
-        session, now = app.extensions[KEY].db.session, dt.datetime.now(dt.UTC)
-        session.add(
-            Case(
-                clinic_id=clinic_id,
-                reference="K7M-2QXF",
-                protocol_id="microneedling",
-                protocol_version="1",
-                fingerprint="f" * 64,
-                locale="en",
-                created_at=now,
-                updated_at=now,
-            )
-        )
-        session.commit()
-
-
-def use_keys(app: Flask, ring: str) -> None:
-    app.extensions[KEY] = dataclasses.replace(app.extensions[KEY], keyring=KeyRing.parse(ring))
-
-
-def test_keys_are_rotated_and_the_old_ones_are_kept_while_anything_needs_them(make_site: MakeSite) -> None:
-    profile = clinic()
-    app = make_site(profile)
-    store_case(app, profile.id)
-    use_keys(app, f"{keys('new')},{keys()}")
-    code, output = run(app, "rotate-keys")
-    assert code == 0, output
-    assert f"{profile.id}: 1 records sealed with new" in output
-    assert "The older keys can be taken out" in output
-    use_keys(app, keys())
-    store_case(app, "not-mounted")
-    use_keys(app, f"{keys('new')},{keys()}")
-    code, output = run(app, "rotate-keys")
-    assert (code, "1 records still need an older key" in output) == (1, True), output

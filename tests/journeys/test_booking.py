@@ -187,6 +187,7 @@ def test_cream_at_home_needs_the_clinic_the_product_and_a_clinician(desk: Desk, 
     assert session.cream_where == "home"
     assert session.cream_on_at is not None
     assert session.arrive_at == session.treatment_at - dt.timedelta(minutes=30)
+    assert session.cream_on_at == session.arrive_at - dt.timedelta(minutes=15)
 
 
 def test_the_file_has_the_same_instants_as_the_records(desk: Desk) -> None:

@@ -28,7 +28,6 @@ from intake_plugin.records.tables import (
     Claim,
     Occupancy,
     Series,
-    Signature,
 )
 from intake_plugin.state import KEY, State
 from tests.journeys.conftest import CLINIC, NOW, SETTINGS, Desk
@@ -112,58 +111,20 @@ class Field:
 def field(app: Flask, make_desk: Callable[..., Desk]) -> Iterator[Field]:
     state: State = app.extensions[KEY]
     desk = make_desk()
-    seed = desk.signed()
+    cases = [desk.signed() for _ in range(WORKERS)]
     engine = sa.create_engine(state.db.engine.url, pool_size=WORKERS, max_overflow=0)
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-    cases = [seed.id, *(copy_of(desk, seed, number) for number in range(1, WORKERS))]
-    page = booking.times(desk.office, seed)
     times = []
-    for slot in page.slots[:8]:
-        booking.choose_first(desk.office, seed, slot.arrive)
-        choice = holding.choice_of(seed)
+    for slot in booking.times(desk.office, cases[0]).slots[:8]:
+        booking.choose_first(desk.office, cases[0], slot.arrive)
+        choice = holding.choice_of(cases[0])
         assert choice is not None
         times.append(dict(choice.arrivals))
     patient = replace(SETTINGS, lock_timeout=dt.timedelta(seconds=30))
-    yield Field(app, engine, replace(desk.office, settings=patient), cases, times)
+    yield Field(app, engine, replace(desk.office, settings=patient), [case.id for case in cases], times)
     engine.dispose()
-
-
-def copy_of(desk: Desk, seed: Case, number: int) -> str:
-    """Store a case like `seed`, ready to choose times, and return its id."""
-    columns = {
-        name: getattr(seed, name)
-        for name in ("clinic_id", "protocol_id", "protocol_version", "fingerprint", "locale", "state")
-    }
-    more = {
-        name: getattr(seed, name)
-        for name in (
-            "identity",
-            "answers",
-            "screening",
-            "outcome",
-            "not_before",
-            "answers_hash",
-            "submitted_at",
-        )
-    }
-    case = Case(**columns, **more, reference=f"COPY-{number}", created_at=NOW, updated_at=NOW)
-    desk.session.add(case)
-    desk.session.flush()
-    sign_like(desk, seed, case)
-    desk.session.commit()
-    return case.id
-
-
-def sign_like(desk: Desk, seed: Case, case: Case) -> None:
-    """Sign for `case` what was signed for `seed`."""
-    signed = desk.session.scalars(sa.select(Signature).where(Signature.case_id == seed.id)).all()
-    for signature in signed:
-        same = ("clinic_id", "document_id", "version", "locale", "text", "sha256", "button")
-        more = ("answers_hash", "chain_head", "signed_at", "declined", "signer")
-        columns = {name: getattr(signature, name) for name in (*same, *more)}
-        desk.session.add(Signature(case_id=case.id, **columns))
 
 
 def test_without_claims_one_time_is_booked_many_times_over(

@@ -166,6 +166,24 @@ def test_the_clinics_pages_are_sound(site: Site) -> None:
         check(desk.get(address))
 
 
+def test_the_pages_about_calendars_are_sound(site: Site) -> None:
+    visitor, _ = site.to("done")
+    for method, path, fields in (
+        ("GET", "calendar", []),
+        ("POST", "calendar/link", []),
+        ("GET", "calendar", []),
+        ("POST", "calendar/choices", [("shown", "everything")]),
+    ):
+        check(visitor._read(visitor.send(method, HOME + path, fields)))
+    site.staff = CLINICIAN
+    desk = site.visitor()
+    feeds = desk.get(f"{DESK}feeds")
+    check(feeds)
+    check(desk.submit(feeds))
+    check(desk.submit(feeds, {"label": "Reception"}))
+    check(desk.get(f"{DESK}feeds"))
+
+
 @pytest.mark.parametrize("state", ["pregnant", "unwell", "unsure"])
 def test_outcomes_are_sound(site: Site, state: str) -> None:
     answers = {"pregnant": {"pregnant": "yes"}, "unwell": {"unwell": "yes"}, "unsure": {"pregnant": "unsure"}}
@@ -209,7 +227,18 @@ def test_no_page_asks_the_database_more_than_four_times(site: Site) -> None:
     visitor = site.visitor()
     pages = visit_all(visitor, WREN)
     counted = 0
-    for path in ("manage", "save", "leave", "outcome", "consent", "consent/treatment", "notes", "done", ""):
+    for path in (
+        "manage",
+        "save",
+        "leave",
+        "outcome",
+        "consent",
+        "consent/treatment",
+        "notes",
+        "done",
+        "calendar",
+        "",
+    ):
         with site.counting() as statements:
             assert visitor.get(HOME + path).reply.status == 200
         assert len(statements) <= QUERIES_AT_MOST, (path, statements)
