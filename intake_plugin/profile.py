@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from intake_plugin.calendars.busy import Limits
 from intake_plugin.clinical.changes import CourseChange, ProductChange, effective, fingerprint
 from intake_plugin.clinical.consent import CONSENT_FACTS
+from intake_plugin.clinical.course import length
 from intake_plugin.clinical.protocol import NumbingProduct, Outcome, Protocol, Wait
 from intake_plugin.errors import did_you_mean
 from intake_plugin.reading import Kind, Wrong
@@ -38,7 +39,8 @@ from intake_plugin.settings import (
 Found = Iterator[tuple[str, str]]
 """Place within the profile, and what is wrong there."""
 
-_ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_ID_SLIP: Final = "may hold only small letters, digits, '-' and '_', at most 64"
 _SPAN: Final = re.compile(r"(\d\d:\d\d)\s*[-\u2013]\s*(\d\d:\d\d)")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
@@ -48,6 +50,10 @@ _EXTENSIONS: Final = 10
 _LONG: Final = dt.timedelta(hours=20)
 """A limit longer than this needs no extension, by the same criterion."""
 _NO_TIME: Final = dt.timedelta()
+_WAIT_MOST: Final = Wait(months=120)
+_HORIZON_MOST: Final = Wait(months=24)
+_SESSIONS_MOST: Final = 50
+"""Bounds against a slip of the pen; whatever lies within them is the clinic's to decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +282,7 @@ def _unknown(place: str, names: Iterable[str], known: Collection[str], kind: str
 
 def _identity(profile: Profile) -> Found:
     if not _ID.fullmatch(profile.id):
-        yield "id", f"The id {profile.id!r} may hold only small letters, digits, '-' and '_'."
+        yield "id", f"The id {profile.id!r} {_ID_SLIP}."
     for place, text in (("name", profile.name), ("base_template", profile.base_template)):
         if not text.strip():
             yield place, "This is empty."
@@ -315,6 +321,10 @@ def _booking(booking: BookingPolicy) -> Found:
         yield "booking.hold_most", f"{what}; write at least {1 + _EXTENSIONS} times 'hold', or 'PT20H'."
     if booking.horizon == Wait():
         yield "booking.horizon", "With no horizon nothing can be booked; write a wait such as 'P3M'."
+    elif _is_longer(booking.horizon, _HORIZON_MOST):
+        yield "booking.horizon", f"{booking.horizon} is too far ahead; write at most {_HORIZON_MOST}."
+    elif booking.notice >= length(booking.horizon) - length(Wait()):
+        yield "booking.notice", f"Nothing lies between the notice and the horizon {booking.horizon}."
 
 
 def _calendar(calendar: CalendarPolicy) -> Found:
@@ -329,7 +339,7 @@ def _resources(profile: Profile, known: Collection[str], *, complete: bool) -> F
     for resource in profile.resources:
         place = f"resources.{resource.id}"
         if not _ID.fullmatch(resource.id):
-            yield place, f"The id {resource.id!r} may hold only small letters, digits, '-' and '_'."
+            yield place, f"The id {resource.id!r} {_ID_SLIP}."
         if resource.lanes < 1:
             yield f"{place}.lanes", "A resource holds at least one session at once."
         if complete:
@@ -406,10 +416,30 @@ def _treatment(entry: TreatmentEntry, protocol: Protocol) -> Found:
     yield from _unknown("products", entry.products, products, "numbing product")
     for name in set(entry.rules_on) & set(entry.rules_off):
         yield f"rules_on.{name}", f"The rule {name!r} is switched both on and off."
+    yield from _out_of_bounds(entry)
     yield from _loosened(entry, protocol)
     yield from _under("numbing", _numbing(entry, protocol))
     if entry.approval and not _SHA256.fullmatch(entry.approval.fingerprint):
         yield "approval.fingerprint", "This is not a fingerprint of 64 hexadecimal digits."
+
+
+def _is_longer(wait: Wait, most: Wait) -> bool:
+    try:
+        return length(wait) > length(most)
+    except (OverflowError, ValueError):
+        return True  # it ends after the last year that a date can have
+
+
+def _out_of_bounds(entry: TreatmentEntry) -> Found:
+    waits = [(f"waits.{name}", wait) for name, wait in entry.waits.items()]
+    for name, change in entry.courses.items():
+        interval, sessions = change.interval, change.sessions
+        waits += [(f"courses.{name}.interval", interval.max)] if interval else []
+        if sessions and max(sessions.usual, sessions.max) > _SESSIONS_MOST:
+            yield f"courses.{name}.sessions", f"A course has at most {_SESSIONS_MOST} sessions."
+    for place, wait in waits:
+        if _is_longer(wait, _WAIT_MOST):
+            yield place, f"{wait} is too long; write at most {_WAIT_MOST}."
 
 
 def _loosened(entry: TreatmentEntry, protocol: Protocol) -> Found:

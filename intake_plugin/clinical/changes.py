@@ -11,7 +11,9 @@ from enum import Enum
 from typing import Any, Final, TypeVar
 
 from intake_plugin.clinical.conditions import atoms
+from intake_plugin.clinical.course import length
 from intake_plugin.clinical.protocol import (
+    WINDOW,
     All,
     AnyOf,
     Compare,
@@ -73,7 +75,7 @@ def effective(
     Left out are rules that are off, questions asked only for such a rule, optional options not in
     `offers`, everything that could then never apply, waits and limits that nothing uses any more,
     and languages not in `languages` (None keeps all). Ids that the protocol does not know are the
-    caller's to refuse.
+    caller's to refuse. What a question says of a span of time (`{window}`) is filled in.
     """
     numbing = protocol.numbing
     changed = replace(
@@ -94,7 +96,7 @@ def effective(
             if languages is None or language in languages
         },
     )
-    return _spoken(_used(_Pruner(changed, offers).prune()))
+    return _unwindowed(_spoken(_used(_Pruner(changed, offers).prune())))
 
 
 def fingerprint(protocol: Protocol, *extra: object) -> str:
@@ -302,7 +304,7 @@ def _words(protocol: Protocol, texts: Texts) -> Texts:
         texts,
         sections=_only(texts.sections, [section.id for section in protocol.sections]),
         questions={
-            link_id: _question_words(protocol.questions[link_id], words)
+            link_id: _question_words(protocol.questions[link_id], words, _window(protocol, texts, link_id))
             for link_id, words in texts.questions.items()
             if link_id in protocol.questions
         },
@@ -317,8 +319,33 @@ def _words(protocol: Protocol, texts: Texts) -> Texts:
     )
 
 
-def _question_words(question: Question, words: QuestionText) -> QuestionText:
+def _window(protocol: Protocol, texts: Texts, link_id: str) -> str:
+    """Return in words how far back a question asks: never less far than a wait that is counted from it."""
+    window = protocol.questions[link_id].window
+    if window is None:
+        return ""
+    spans = [window.least, *(protocol.waits[name] for name in window.waits if name in protocol.waits)]
+    return texts.length(max(spans, key=length), in_years=False)
+
+
+def _question_words(question: Question, words: QuestionText, window: str) -> QuestionText:
+    if window:
+        words = QuestionText(
+            text=words.text.replace(WINDOW, window),
+            missing=words.missing.replace(WINDOW, window),
+            hint=words.hint.replace(WINDOW, window),
+            short=words.short.replace(WINDOW, window),
+            options={name: label.replace(WINDOW, window) for name, label in words.options.items()},
+        )
     return replace(words, options=_only(words.options, [option.id for option in question.options]))
+
+
+def _unwindowed(protocol: Protocol) -> Protocol:
+    sections = (
+        replace(section, questions=tuple(replace(question, window=None) for question in section.questions))
+        for section in protocol.sections
+    )
+    return replace(protocol, sections=tuple(sections))
 
 
 def _consent_words(document: ConsentDocument, words: ConsentText) -> ConsentText:

@@ -20,6 +20,7 @@ from intake_plugin.clinical.consent import CONSENT_FACTS, placeholders
 from intake_plugin.clinical.course import length
 from intake_plugin.clinical.protocol import (
     BIRTH_DATE,
+    WINDOW,
     All,
     AnyOf,
     CareStep,
@@ -34,6 +35,7 @@ from intake_plugin.clinical.protocol import (
     Outcome,
     Protocol,
     Question,
+    QuestionText,
     Rule,
     Source,
     Texts,
@@ -313,6 +315,50 @@ def _order(protocol: Protocol) -> Found:
                 yield f"questions.{question.link_id}.enable_when", what
 
 
+def _subjects(protocol: Protocol) -> Found:
+    known = [BIRTH_DATE]
+    for question in protocol.questions.values():
+        for name in question.depends:
+            place = f"questions.{question.link_id}.depends"
+            if name not in protocol.questions and name != BIRTH_DATE:
+                yield place, f"There is no question {name!r}.{did_you_mean(name, protocol.questions)}"
+            elif name not in known:
+                yield place, f"An answer can only be about an earlier one, and {name!r} is asked later."
+        known.append(question.link_id)
+
+
+def _windows(protocol: Protocol) -> Found:
+    for question in protocol.questions.values():
+        window, place = question.window, f"questions.{question.link_id}.window"
+        if window is None:
+            continue
+        if window.least == Wait():
+            yield place, "It reaches back no time at all; write in 'least' how far at least."
+        for name in window.waits:
+            if name not in protocol.waits:
+                yield place, f"There is no wait {name!r}.{did_you_mean(name, protocol.waits)}"
+    for place, since, wait in _counted(protocol):
+        dated = protocol.questions.get(since)
+        asked_first = {atom.question for atom in atoms(dated.enable_when)} if dated else set()
+        for gate in (protocol.questions[name] for name in asked_first if name in protocol.questions):
+            if gate.window is not None and wait not in gate.window.waits:
+                what = (
+                    f"{gate.link_id!r} decides whether its date is asked, and its window leaves out {wait!r}"
+                )
+                yield place, f"{what}: a longer wait would outrun the question. Add it there."
+
+
+def _counted(protocol: Protocol) -> Iterator[tuple[str, str, str]]:
+    """Yield, with its place, each date question and wait that are counted together."""
+    for rule in protocol.rules:
+        if rule.since is not None and rule.wait is not None:
+            yield f"rules.{rule.id}.wait", rule.since, rule.wait
+    for place, condition in _all_conditions(protocol):
+        for atom in atoms(condition):
+            if isinstance(atom, Within):
+                yield place, atom.question, atom.within
+
+
 def _is_date(name: str, protocol: Protocol) -> bool:
     return name == BIRTH_DATE or (name in protocol.questions and protocol.questions[name].type == "date")
 
@@ -521,12 +567,19 @@ def _question_words(protocol: Protocol, texts: Texts) -> Found:
         if words is None:
             continue
         place = f"questions.{link_id}"
-        yield from _said(f"{place}.text", words.text)
+        for part, text in _question_texts(words):
+            yield from _said(f"{place}.{part}", text if question.window is None else text.replace(WINDOW, ""))
+        if question.window is not None and not any(WINDOW in text for _, text in _question_texts(words)):
+            yield f"{place}.text", f"The question has a window, so its words must say {WINDOW}."
         if question.required and not words.missing.strip():
             yield f"{place}.missing", "A required question needs the words shown when it was left empty."
         yield from _same_ids(f"{place}.options", words.options, [option.id for option in question.options])
-        for option, label in words.options.items():
-            yield from _said(f"{place}.options.{option}", label)
+
+
+def _question_texts(words: QuestionText) -> Iterator[tuple[str, str]]:
+    yield "text", words.text
+    yield from ((part, getattr(words, part)) for part in ("missing", "hint", "short") if getattr(words, part))
+    yield from ((f"options.{option}", label) for option, label in words.options.items())
 
 
 def _rule_words(protocol: Protocol, texts: Texts) -> Found:
@@ -534,7 +587,8 @@ def _rule_words(protocol: Protocol, texts: Texts) -> Found:
     for name, words in texts.rules.items():
         yield from _said(f"rules.{name}.reason", words.reason)
         if words.unsure_next and outcomes.get(name) not in {Outcome.STOP, Outcome.DEFER}:
-            yield f"rules.{name}.unsure_next", "Only a stop or a deferral says something else to the unsure."
+            what = f"Only a stop or a deferral says something else to the unsure, and {name!r} is neither."
+            yield f"rules.{name}.unsure_next", what
         if outcomes.get(name) in {Outcome.STOP, Outcome.REVIEW, Outcome.DEFER} and not words.next.strip():
             yield f"rules.{name}.next", "The patient is held up and not told what can be done now."
 
@@ -607,6 +661,8 @@ _CHECKS: Final[Sequence[Callable[[Protocol], Found]]] = (
     _derived,
     _conditions,
     _order,
+    _subjects,
+    _windows,
     _rules,
     _unused,
     _courses,

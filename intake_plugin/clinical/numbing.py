@@ -13,7 +13,7 @@ from typing import Literal
 from intake_plugin.clinical.answers import Answers
 from intake_plugin.clinical.conditions import Known
 from intake_plugin.clinical.course import area_of
-from intake_plugin.clinical.protocol import BIRTH_DATE, Area, NumbingProduct, Protocol, Timeline
+from intake_plugin.clinical.protocol import BIRTH_DATE, Area, Caution, NumbingProduct, Protocol, Timeline
 from intake_plugin.errors import did_you_mean
 
 Decision = Literal["use", "review", "without", "none"]
@@ -76,17 +76,20 @@ def choose(
     today: dt.date,
     stock: Sequence[str],
     answered_on: dt.date | None = None,
+    healed: bool = False,
 ) -> NumbingChoice:
     """Choose from the clinic's `stock`, in its order of preference, for a session on `today`.
 
     The first product without any caution is used; else the first that only needs a clinician's
     review is proposed; else the protocol says whether the case goes to review or goes without.
-    Raises ValueError when the protocol does not know a product in `stock`.
+    `healed` chooses as if the cautions that pass had passed. Raises ValueError when the protocol does
+    not know a product in `stock`.
     """
     if not stock:
         return NumbingChoice(None, None, None, "none")
     known = Known(protocol, answers, today=today, answered_on=answered_on)
-    verdicts = [_judge(product, known) for product in _stocked(protocol, stock)]
+    cautions = [caution for caution in protocol.numbing.cautions if not (healed and caution.heals)]
+    verdicts = [_judge(product, known, cautions) for product in _stocked(protocol, stock)]
     refusals = tuple(verdict.refusal for verdict in verdicts if verdict.refusal)
     free = next((verdict for verdict in verdicts if verdict.refusal is None), None)
     if free:
@@ -179,11 +182,11 @@ def _stocked(protocol: Protocol, stock: Sequence[str]) -> Iterator[NumbingProduc
         yield products[product_id]
 
 
-def _judge(product: NumbingProduct, known: Known) -> _Verdict:
+def _judge(product: NumbingProduct, known: Known, cautions: Sequence[Caution]) -> _Verdict:
     contact_max = product.contact_max
     blocks: list[str] = []
     reviews: list[str] = []
-    for caution in known.protocol.numbing.cautions:
+    for caution in cautions:
         truth = known.truth(caution.when)
         if truth is False:
             continue

@@ -19,6 +19,9 @@ from typing import Literal
 BIRTH_DATE = "birth_date"
 """The link id of the date of birth, asked on the page "About you" in every protocol."""
 
+WINDOW = "{window}"
+"""What a question's words say where they name how far back it asks."""
+
 
 class Outcome(StrEnum):
     """What screening says of a case, most serious first."""
@@ -127,6 +130,17 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """How far back a question asks: `least`, or as far as the longest of `waits` (ids) where that is longer.
+
+    It stands for `{window}` in the question's words, as each clinic has its waits.
+    """
+
+    least: Wait
+    waits: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """One question; follow-ups carry `enable_when` and appear on a later page, never in place."""
 
@@ -145,6 +159,7 @@ class Question:
     max_length: int | None = None
     depends: tuple[str, ...] = ()
     """Link ids of the answers this one is given about: when one of them changes, it is asked again."""
+    window: Window | None = None
     optional_rule: str | None = None
     """The question is asked only while the clinic has this rule switched on."""
 
@@ -287,6 +302,8 @@ class Caution:
     effects: Mapping[str, Effect]
     contact_max: Mapping[str, dt.timedelta] = field(default_factory=dict)
     """A shorter limit for some products while the condition holds."""
+    heals: bool = False
+    """The condition passes: no matter for a review while a rule holds up the case until it has."""
     sources: tuple[Source, ...] = ()
 
 
@@ -448,9 +465,10 @@ class Texts:
     care: Mapping[str, str] = field(default_factory=dict)
     consent: Mapping[str, ConsentText] = field(default_factory=dict)
 
-    def length(self, wait: Wait) -> str:
-        """Return a wait in words, whole years as years."""
-        years, months = divmod(wait.months, 12) if wait.months % 12 == 0 else (0, wait.months)
+    def length(self, wait: Wait, *, in_years: bool = True) -> str:
+        """Return a wait in words, whole years as years unless `in_years` is false."""
+        whole = in_years and wait.months % 12 == 0
+        years, months = divmod(wait.months, 12) if whole else (0, wait.months)
         units = self.units
         parts = ((years, units.year, units.years), (months, units.month, units.months))
         counted = [*parts, (wait.days, units.day, units.days)]

@@ -118,10 +118,11 @@ def screen(
         *_unanswered(known, words),
         *(finding for rule in protocol.rules if rule.active for finding in _apply(rule, known, words)),
     ]
-    # What has to heal first is looked at again afterwards, and the cream with it.
-    if not any(finding.until_healed for finding in findings):
-        findings += _numbing(numbing, protocol, words)
-    return _whole(protocol, findings, numbing)
+    # No cream goes on skin that has to heal first, nor does a session take place: only what stays
+    # after the healing is a matter for a review now.
+    healing = any(finding.until_healed for finding in findings)
+    lasting = choose(protocol, answers, today=today, stock=stock, answered_on=answered_on, healed=healing)
+    return _whole(protocol, [*findings, *_numbing(lasting, protocol, words)], numbing)
 
 
 def screen_safely(

@@ -41,7 +41,7 @@ def _birthdays(known: Known) -> Iterator[dt.date]:
     }
     ages |= {(known.date(BIRTH_DATE), product.age_min) for product in protocol.numbing.products}
     for date, age in ages:
-        if date is not None and age is not None:
+        if date is not None and age is not None and date.year + age < dt.MAXYEAR:
             # "Older than" turns a year after "at least".
             yield from (_birthday(date, age), _birthday(date, age + 1))
 

@@ -16,8 +16,9 @@ from intake_plugin.clinical.answers import Answer
 from intake_plugin.clinical.care import care_for
 from intake_plugin.clinical.changes import effective
 from intake_plugin.clinical.consent import CONSENT_FACTS
+from intake_plugin.clinical.linter import lint
 from intake_plugin.clinical.protocol import Protocol, Rule, Texts, Wait
-from intake_plugin.clinical.questionnaire import walk
+from intake_plugin.clinical.questionnaire import depends_on, walk
 from intake_plugin.loading import load_clinic, load_protocol
 from intake_plugin.testing import PROFILE
 
@@ -273,6 +274,42 @@ def test_care_notes_follow_the_waits_that_a_clinic_changes(
     assert f"From {days} days before" in entry.text
 
 
+@pytest.mark.parametrize(
+    ("link_id", "wait", "own", "asked"),
+    [
+        ("recent", "filler", Wait(days=28), "In the last 12 months, have"),
+        ("recent", "botulinum", Wait(days=14), "In the last 12 months, have"),
+        ("recent", "face_surgery", Wait(months=18), "In the last 18 months, have"),
+        ("recent", "filler", Wait(months=24), "In the last 24 months, have"),
+        ("skincare", "retinoid", Wait(days=5), "In the last 28 days, have"),
+        ("skincare", "retinoid", Wait(months=6), "In the last 6 months, have"),
+        ("sun_recent", "sunburn", Wait(days=42), "In the last 42 days, has"),
+    ],
+)
+def test_a_question_reaches_back_as_far_as_the_clinic_waits(
+    microneedling: Protocol, link_id: str, wait: str, own: Wait, asked: str
+) -> None:
+    words = effective(microneedling, waits={wait: own}).texts["en"].questions[link_id]
+    assert words.text.startswith(asked)
+    assert "{window}" not in repr(words)
+    if link_id != "recent":
+        assert words.short.endswith(asked.partition(",")[0].removeprefix("In "))
+
+
+def test_no_question_before_a_date_has_a_time_span_of_its_own(protocol: Protocol) -> None:
+    dates = {rule.since for rule in protocol.rules if rule.since}
+    gates = {name for date in dates if date in protocol.questions for name in depends_on(protocol, date)}
+    for texts in protocol.texts.values():
+        words = {link_id: repr(texts.questions[link_id]) for link_id in gates}
+        assert [link_id for link_id, said in words.items() if re.search(r"(?i)last \d", said)] == []
+
+
+def test_a_window_leaves_with_the_rules_that_need_it(microneedling: Protocol) -> None:
+    own = effective(microneedling, waits={"sunburn": Wait(days=90)}, rules_off=["S27a"])
+    assert own.texts["en"].questions["sun_recent"].text.startswith("In the last 28 days")
+    assert lint(own) == ()
+
+
 def examples() -> list[str]:
     return re.findall(r"(?ms)^```toml\n(.*?)^```", DOCS.read_text("utf-8"))
 
@@ -294,4 +331,4 @@ def test_the_changes_in_the_documentation_can_be_made() -> None:
 
 
 def test_the_documentation_names_every_placeholder() -> None:
-    assert set(re.findall(r"`\{(\w+)\}`", DOCS.read_text("utf-8"))) == {*CONSENT_FACTS, "wait"}
+    assert set(re.findall(r"`\{(\w+)\}`", DOCS.read_text("utf-8"))) == {*CONSENT_FACTS, "wait", "window"}

@@ -43,6 +43,7 @@ from intake_plugin.clinical.protocol import (
     TimelineStep,
     Units,
     Wait,
+    Window,
     Within,
 )
 
@@ -502,6 +503,57 @@ REFUSALS = [
         with_question("peeled", enable_when=yes("peeled")),
         "small.toml: questions.peeled.enable_when",
         "not on an earlier page",
+    ),
+    Broken(
+        "an answer about nothing",
+        with_question("used", depends=("aera",)),
+        "small.toml: questions.used.depends",
+        "no question 'aera'. Did you mean 'area'?",
+    ),
+    Broken(
+        "an answer about a later one",
+        with_question("eyes", depends=("sore",)),
+        "small.toml: questions.eyes.depends",
+        "'sore' is asked later",
+    ),
+    # Windows
+    Broken(
+        "a window of nothing",
+        with_question("used", window=Window(least=Wait(), waits=("peel",))),
+        "small.toml: questions.used.window",
+        "no time at all",
+    ),
+    Broken(
+        "a window of an unknown wait",
+        with_question("used", window=Window(least=WEEKS_4, waits=("peal",))),
+        "small.toml: questions.used.window",
+        "no wait 'peal'. Did you mean 'peel'?",
+    ),
+    Broken(
+        "a window that a wait outruns",
+        with_question("peeled", window=Window(least=WEEKS_4, waits=())),
+        "small.toml: rules.R2.wait",
+        "its window leaves out 'peel'",
+    ),
+    Broken(
+        "a window that a running wait outruns",
+        lambda p: when(Within(question="peeled_on", within="peel"))(
+            with_question("peeled", window=Window(least=WEEKS_4, waits=()))(p)
+        ),
+        "small.toml: rules.R3.when",
+        "its window leaves out 'peel'",
+    ),
+    Broken(
+        "a window that nobody reads",
+        with_question("peeled", window=Window(least=WEEKS_4, waits=("peel",))),
+        "small.en.toml: questions.peeled.text",
+        "must say {window}",
+    ),
+    Broken(
+        "a hint with braces",
+        with_words(questions={**words().questions, "weeks": QuestionText(text="?", hint="In {window}")}),
+        "small.en.toml: questions.weeks.hint",
+        "braces",
     ),
     # Derived
     Broken(

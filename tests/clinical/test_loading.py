@@ -387,6 +387,27 @@ TREATMENT = ("treatments", 0)
         (put("closures", 0, "last", value=dt.date(2026, 12, 1)), "closures[0]: It ends on 2026-12-01"),
         (put("booking", "grid", value="PT7M"), "booking.grid: The grid must divide a day"),
         (put("booking", "horizon", value="P0D"), "booking.horizon: With no horizon"),
+        (put("booking", "horizon", value="P25M"), "booking.horizon: P25M is too far ahead"),
+        (put("booking", "notice", value="P95D"), "booking.notice: Nothing lies between the notice"),
+        (put("booking", "horizon", value="P99999999D"), "booking.horizon: P99999999D is too far ahead"),
+        (put("id", value="n" * 65), "profile: id: The id 'nnn"),
+        (put("resources", 0, "id", value="r" * 65), "at most 64"),
+        (put(*TREATMENT, "waits", value={"filler": "P99999999D"}), "filler: P99999999D is too long"),
+        (
+            put(*TREATMENT, "waits", value={"filler": "P121M"}),
+            "treatments.microneedling.waits.filler: P121M is too long; write at most P120M.",
+        ),
+        (
+            put(*TREATMENT, "courses", value={"pores": {"sessions": {"min": 1, "usual": 3, "max": 51}}}),
+            "courses.pores.sessions: A course has at most 50 sessions.",
+        ),
+        (
+            put(
+                *(*TREATMENT, "courses"),
+                value={"pores": {"interval": {"min": "P28D", "usual": "P28D", "max": "P4000D"}}},
+            ),
+            "courses.pores.interval: P4000D is too long",
+        ),
         (put("booking", "notice", value="P1M"), "booking.notice: 'P1M' has no exact length"),
         (put("resources", value=[]), "resources: The clinic has no practitioner and no room"),
         (

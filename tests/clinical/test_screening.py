@@ -113,6 +113,23 @@ def test_until_healed(screened: Screened, changes: list[dict[str, Answer]], unti
     assert screened(*changes).until_healed is until_healed
 
 
+def test_a_cream_that_waits_for_healing_is_no_review_and_one_that_does_not_is(screened: Screened) -> None:
+    healing = screened(COLD_SORE)
+    assert (healing.outcome, healing.numbing.product) == (Outcome.DEFER, None)
+    assert "numbing" not in {finding.rule_id for finding in healing.findings}
+    lasting = screened(COLD_SORE, {"allergy": ("sulfonamide",)})
+    assert lasting.outcome is screened({"allergy": ("sulfonamide",)}).outcome is Outcome.REVIEW
+    assert [finding.rule_id for finding in lasting.findings] == ["numbing", "S04a"]
+
+
+def test_skin_that_holds_up_no_treatment_still_needs_a_clinician_for_the_cream(
+    screened: Screened, microneedling: Protocol
+) -> None:
+    ruleless = replace(microneedling, rules=tuple(r for r in microneedling.rules if r.id != "S41"))
+    wounded = screened({"skin_today": ("wound",)}, protocol=ruleless)
+    assert [finding.rule_id for finding in wounded.findings] == ["numbing"]
+
+
 def test_a_stop_is_overridable_only_if_every_stop_is(screened: Screened) -> None:
     assert screened(KELOID).overridable
     assert screened(KELOID, {"breastfeeding": "yes"}).overridable

@@ -1,6 +1,7 @@
 """Between two turning dates nothing about a patient changes, whatever was answered."""
 
 import datetime as dt
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,11 @@ def test_the_findings_of_a_date_are_those_of_the_turning_date_before_it(
     date = TODAY + dt.timedelta(days=days)
     turned = [turn for turn in turning_dates(PROTOCOL, answers, answered_on=TODAY) if TODAY <= turn <= date]
     assert findings(answers, date) == findings(answers, max(turned, default=TODAY))
+
+
+def test_an_age_that_nobody_reaches_turns_nothing() -> None:
+    aged = replace(PROTOCOL, limits={**PROTOCOL.limits, "age_stop_below": 20_000})
+    assert turning_dates(aged, {"birth_date": PartialDate(2004, 2, 29)}, answered_on=TODAY)
 
 
 def test_a_wait_and_a_birthday_turn_on_their_own_days() -> None:
