@@ -340,10 +340,12 @@ def _planned(office: Office, case: Case, choice: Choice, *, alternatives: int = 
     if 1 not in chosen or not inside or chosen[1] >= horizon:
         raise TimeTaken("Not every time lies where this series can be. Choose other times.")
     dates = [arrive.astimezone(office.clinic.zone).date() for arrive in chosen.values()]
-    last = min(dates)
-    for _ in range(course.sessions):
-        last = course.gap_max.after(last)
-    first_date, last_date = min(dates), max(last, *dates)
+    first_date, last_date = min(dates), max(dates)
+    if alternatives or len(chosen) < course.sessions:
+        last = first_date
+        for _ in range(course.sessions):
+            last = course.gap_max.after(last)
+        last_date = max(last, last_date)
     taken = taken_of(office, case, first_date, last_date)
     # A held time stays the patient's to book, although the clinic's notice passes meanwhile.
     since = choice.since if choice.until > office.now else office.now
@@ -397,7 +399,8 @@ def _problems(
     if None in wanted.values():
         return {ordinal: "taken" for ordinal, slot in wanted.items() if slot is None}
     found: dict[int, ProblemKind] = {}
-    for problem in check(sweep, [slot for slot in wanted.values() if slot is not None], gap):
+    slots = [slot for slot in wanted.values() if slot is not None]
+    for problem in check(sweep, slots, gap, swept=True):
         found.setdefault(problem.ordinal, problem.kind)
     return found
 
@@ -457,8 +460,6 @@ def _book(office: Office, case: Case, plan: SeriesPlan) -> Series:
         product_id=None if product is None else product.id,
         created_at=office.now,
     )
-    office.session.add(series)
-    office.session.flush()
     appointments: dict[int, Appointment] = {}
     for planned in plan.sessions:
         slot = planned.proposal.slot
@@ -466,10 +467,10 @@ def _book(office: Office, case: Case, plan: SeriesPlan) -> Series:
             raise OutOfTurn("series")
         ordinal = planned.proposal.ordinal
         appointments[ordinal] = _appointment(office, series, planned, slot, len(plan.sessions))
-    office.session.add_all(appointments.values())
-    office.session.flush()
     wanted = {stretch: appointments[ordinal].id for stretch, ordinal in holding.apart(plan.slots).items()}
+    # The claims first: whoever is too late has written nothing else yet.
     holding.book(office, case, wanted, plan.taken)
+    office.session.add_all([series, *appointments.values()])
     return series
 
 

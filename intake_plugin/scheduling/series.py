@@ -135,14 +135,19 @@ def _leading(sweep: Sweep, pattern: Pattern, first: Slot, alternatives: int, *, 
     return Proposal(1, None, tuple(others[:alternatives]), date, date, date, conflict=True)
 
 
-def check(sweep: Sweep, slots: Sequence[Slot | dt.datetime], gap: Gap) -> tuple[SeriesProblem, ...]:
+def check(
+    sweep: Sweep, slots: Sequence[Slot | dt.datetime], gap: Gap, *, swept: bool = False
+) -> tuple[SeriesProblem, ...]:
     """Return everything that keeps these sessions from being booked together, in order of sessions.
 
     A session given as a slot must be free with its practitioner; one given as an arrival (aware)
-    with any. Empty when the series can be booked as it stands.
+    with any. `swept` says that the slots come from this very sweep, which is then not asked for them
+    again. Empty when the series can be booked as it stands.
     """
     problems: list[SeriesProblem] = []
-    found = [_offered(sweep, session) for session in slots]
+    found = [
+        session if swept and isinstance(session, Slot) else _offered(sweep, session) for session in slots
+    ]
     dates = [_arrival(session).astimezone(sweep.zone).date() for session in slots]
     own = _overlapping(found)
     for index, session in enumerate(slots):
