@@ -38,11 +38,6 @@ _COMPARE: Final[Mapping[str, Callable[[int, int], bool]]] = {
 }
 
 
-def evaluate(condition: Condition, protocol: Protocol, answers: Answers, *, today: dt.date) -> Truth:
-    """Return whether `condition` holds on `today`, or None while the answers do not decide it."""
-    return Known(protocol, answers, today=today).truth(condition)
-
-
 def names(condition: Condition | None) -> Iterator[str]:
     """Yield the id of every question and derived value that `condition` names."""
     match condition:

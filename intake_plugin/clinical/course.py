@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Final, Literal
+from typing import Final
 
 from intake_plugin.clinical.answers import Answers
 from intake_plugin.clinical.protocol import Area, Course, Protocol, Wait
@@ -27,16 +25,6 @@ class CoursePlan:
     gap_min: Wait
     gap_usual: Wait
     gap_max: Wait
-
-
-@dataclass(frozen=True, slots=True)
-class GapProblem:
-    """A session too near to or too far from the one before it; `session` counts from 1."""
-
-    session: int
-    kind: Literal["short", "long"]
-    earliest: dt.date
-    latest: dt.date
 
 
 def plan_course(protocol: Protocol, answers: Answers, *, sessions: int | None = None) -> CoursePlan:
@@ -67,28 +55,6 @@ def plan_course(protocol: Protocol, answers: Answers, *, sessions: int | None = 
         gap_usual=max(gap_min, course.interval.usual, key=length),
         gap_max=min(reach, limits.restart_after, key=length),
     )
-
-
-def usual_dates(plan: CoursePlan, first: dt.date) -> tuple[dt.date, ...]:
-    """Return the date of every session when the first is on `first` and each gap is the usual one."""
-    dates = [first]
-    while len(dates) < plan.sessions:
-        dates.append(plan.gap_usual.after(dates[-1]))
-    return tuple(dates)
-
-
-def gap_problems(plan: CoursePlan, dates: Sequence[dt.date]) -> tuple[GapProblem, ...]:
-    """Return each gap between consecutive `dates` that is shorter or longer than the course allows."""
-    return tuple(_gap_problems(plan, dates))
-
-
-def _gap_problems(plan: CoursePlan, dates: Sequence[dt.date]) -> Iterator[GapProblem]:
-    for session, (before, date) in enumerate(pairwise(dates), start=2):
-        earliest, latest = plan.gap_min.after(before), plan.gap_max.after(before)
-        if date < earliest:
-            yield GapProblem(session, "short", earliest, latest)
-        elif date > latest:
-            yield GapProblem(session, "long", earliest, latest)
 
 
 def course_of(protocol: Protocol, answers: Answers) -> Course:

@@ -157,18 +157,6 @@ def home_contact(choice: NumbingChoice, timeline: Timeline, area: Area) -> dt.ti
     return contact if contact <= choice.contact_max else None
 
 
-def check_on(plan: NumbingPlan, on: dt.datetime) -> None:
-    """Raise ValueError when the cream goes on at a time that is too early or too late for `plan`."""
-    if on.tzinfo is None:
-        raise ValueError("The time the cream goes on needs a time zone; pass an aware datetime.")
-    if not plan.earliest_on <= on <= plan.latest_on:
-        raise ValueError(
-            f"{plan.product_id} may go on from {_minutes(plan.off - plan.earliest_on)} to"
-            f" {_minutes(plan.off - plan.latest_on)} minutes before the treatment,"
-            f" not {_minutes(plan.off - on)}."
-        )
-
-
 def _minutes(span: dt.timedelta) -> str:
     return f"{span / dt.timedelta(minutes=1):g}"
 

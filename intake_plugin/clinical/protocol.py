@@ -212,6 +212,7 @@ class Rule:
     excludes: bool = False
     """Only the part named is left out of the treatment; the rest goes on."""
     scope: Literal["all", "area", "face", "scar", "site", "numbing", "prp", "rf"] = "all"
+    """What the rule is about, for whoever reads or approves the file; `when` alone decides."""
     active: bool = True
     """False: off unless the clinic's profile switches it on."""
     sources: tuple[Source, ...] = ()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from intake_plugin.clinical.answers import Answer, PartialDate
+from intake_plugin.clinical.course import CoursePlan
 from intake_plugin.clinical.protocol import Protocol
 from intake_plugin.loading import load_protocol
 
@@ -43,6 +44,19 @@ def microneedling() -> Protocol:
 @pytest.fixture(scope="session")
 def light_peel() -> Protocol:
     return load_protocol("light_peel")
+
+
+def _usual_dates(plan: CoursePlan, first: dt.date) -> tuple[dt.date, ...]:
+    dates = [first]
+    while len(dates) < plan.sessions:
+        dates.append(plan.gap_usual.after(dates[-1]))
+    return tuple(dates)
+
+
+@pytest.fixture(scope="session")
+def usual_dates() -> Callable[[CoursePlan, dt.date], tuple[dt.date, ...]]:
+    """Return the dates of a course that begins on a date, each gap the usual one."""
+    return _usual_dates
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from intake_plugin.clinical.answers import UNSURE, Answer, PartialDate
-from intake_plugin.clinical.conditions import Known, Truth, evaluate
+from intake_plugin.clinical.conditions import Known, Truth
 from intake_plugin.clinical.protocol import (
     All,
     AnyOf,
@@ -150,7 +150,7 @@ LAST_FORTNIGHT = PartialDate(2026, 2, 17)
     ],
 )
 def test_truth(small: Protocol, answers: dict[str, Answer], condition: Condition, truth: Truth) -> None:
-    assert evaluate(condition, small, answers, today=TODAY) is truth
+    assert Known(small, answers, today=TODAY).truth(condition) is truth
 
 
 @pytest.mark.parametrize(
@@ -175,13 +175,13 @@ def test_kleene(small: Protocol, left: str, right: str) -> None:
     truths = [KLEENE[left], KLEENE[right]]
     both = False if False in truths else None if None in truths else True
     either = True if True in truths else None if None in truths else False
-    assert evaluate(All(all=parts), small, answers, today=TODAY) is both
-    assert evaluate(AnyOf(any=parts), small, answers, today=TODAY) is either
+    assert Known(small, answers, today=TODAY).truth(All(all=parts)) is both
+    assert Known(small, answers, today=TODAY).truth(AnyOf(any=parts)) is either
 
 
 def test_empty_all_is_true_and_empty_any_is_not(small: Protocol) -> None:
-    assert evaluate(All(all=()), small, {}, today=TODAY) is True
-    assert evaluate(AnyOf(any=()), small, {}, today=TODAY) is False
+    assert Known(small, {}, today=TODAY).truth(All(all=())) is True
+    assert Known(small, {}, today=TODAY).truth(AnyOf(any=())) is False
 
 
 @pytest.mark.parametrize(

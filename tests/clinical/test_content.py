@@ -15,10 +15,11 @@ import pytest
 from intake_plugin.clinical.answers import Answer
 from intake_plugin.clinical.care import care_for
 from intake_plugin.clinical.changes import effective
-from intake_plugin.clinical.consent import CONSENT_FACTS
+from intake_plugin.clinical.consent import CONSENT_FACTS, documents
 from intake_plugin.clinical.linter import lint
-from intake_plugin.clinical.protocol import Protocol, Rule, Texts, Wait
-from intake_plugin.clinical.questionnaire import depends_on, walk
+from intake_plugin.clinical.protocol import CareStep, Compare, Protocol, Rule, Texts, Wait
+from intake_plugin.clinical.questionnaire import depends_on, outdated, walk
+from intake_plugin.clinical.screening import screen
 from intake_plugin.loading import load_clinic, load_protocol
 from intake_plugin.testing import PROFILE
 
@@ -78,6 +79,68 @@ COURSES = {
 """Sessions least, usual, greatest; weeks between them least, usual, greatest."""
 
 CONTACT = {"LMX4": (30, 60), "EMLA": (60, 120), "PLIAGLIS": (30, 60), "BLT": (20, 30), "LT23_7": (30, 60)}
+
+AREAS = {
+    "face": (200, 30),
+    "neck": (150, 30),
+    "face_neck": (350, 45),
+    "chest": (400, 60),
+    "back": (1800, 60),
+    "abdomen": (600, 60),
+    "arms": (600, 60),
+    "legs": (3000, 60),
+    "scalp": (300, 60),
+    "small_patch": (150, 60),
+}
+"""Square centimetres and minutes of treatment."""
+
+AREA_MOST = {"LMX4": 900, "EMLA": 400, "PLIAGLIS": 400, "BLT": None, "LT23_7": None}
+
+CARE = """
+before_peel peel_light | before_laser laser_nonablative | before_filler filler | before_sunbed P28D
+before_botulinum botulinum | before_sun tan_selftan | before_hair_removal hair_removal
+before_supplements P7D | before_tell_us P7D | before_retinoid retinoid | before_acids acids_bpo
+before_painkillers P3D | before_recheck P2D | before_antiviral P2D when | before_alcohol P1D
+day_clean_skin P0D | day_no_shaving P0D | day_eat P0D | day_no_numbing P0D
+after_hydrator 0-24 | after_makeup 0-24 | after_shade 0-24 | after_touching 0-24 | after_alcohol 0-24
+after_washing 4-24 | after_exercise 0-72 | after_heat_water 0-72 | after_events 0-72
+after_painkillers 0-72 | after_actives 0-168 | after_picking 0-168 | after_waxing 0-168
+after_bland 24-168 | after_sunscreen 24-672 | after_sun 24-672 | after_injectables 0-336
+call_worse P2D | call_infection P0D | call_cold_sore P0D | call_rash P0D | call_bumps P0D | call_dark P0D
+urgent_breathing P0D | urgent_collapse P0D | urgent_colour P0D | urgent_confusion P0D | urgent_fever P0D
+"""
+"""From which day or by which wait before a session; from which to which hour after it."""
+
+ABOUT_THE_AREA = set(
+    [
+        "near_eyes",
+        "conditions",
+        "radiation_area",
+        "radiation_last",
+        "prp_serious",
+        "prp_other",
+        "skin_today",
+        "skin_marks",
+        "skin_history",
+        "recent",
+        "skincare",
+        "sun_recent",
+        "microneedling_last",
+        "botulinum_last",
+        "filler_last",
+        "light_peel_last",
+        "deep_peel_last",
+        "deep_treatment_last",
+        "laser_last",
+        "resurfacing_laser_last",
+        "hair_removal_last",
+        "retinoid_last",
+        "acids_last",
+        "sunburn_last",
+        "tan_last",
+        "fitz_exposed",
+    ]
+)
 
 CREAMS = tuple(CONTACT)
 MATRIX = {
@@ -173,6 +236,181 @@ def test_every_row_of_the_contraindication_matrix(microneedling: Protocol) -> No
         caution.id: " ".join(letters[caution.effects[cream]] for cream in CREAMS)
         for caution in microneedling.numbing.cautions
     } == MATRIX
+
+
+def test_every_area_of_the_policy(microneedling: Protocol) -> None:
+    minute = dt.timedelta(minutes=1)
+    assert {area.id: (area.cm2, area.treatment // minute) for area in microneedling.areas} == AREAS
+
+
+def test_every_largest_area_of_the_policy(microneedling: Protocol) -> None:
+    products = microneedling.numbing.products
+    assert {product.id: product.area_max_cm2 for product in products} == AREA_MOST
+
+
+@pytest.mark.parametrize("area", ["back", "legs"])
+def test_no_cream_covers_a_whole_back_or_both_legs(
+    microneedling: Protocol, clean: Callable[..., dict[str, Answer]], today: dt.date, area: str
+) -> None:
+    screening = screen(microneedling, clean(area=area), today=today, stock=("LMX4",), locale="en")
+    assert screening.numbing.product is None
+    assert [refusal.cautions for refusal in screening.numbing.refusals] == [("area",)]
+
+
+def care_span(step: CareStep) -> str:
+    hour = dt.timedelta(hours=1)
+
+    def hours(away: Wait | dt.timedelta | None) -> int:
+        assert away is not None
+        return away // hour if isinstance(away, dt.timedelta) else away.days * 24
+
+    if step.phase == "after":
+        return f"{hours(step.starts)}-{hours(step.ends)}"
+    assert step.ends is None
+    return step.wait or str(step.starts)
+
+
+def test_every_care_note_of_the_policy(microneedling: Protocol) -> None:
+    policy = [line.strip() for line in CARE.replace("\n", "|").split("|") if line.strip()]
+    found = [f"{step.id} {care_span(step)}{' when' if step.when else ''}" for step in microneedling.care]
+    assert found == policy
+
+
+def consents(
+    protocol: Protocol, answers: dict[str, Answer], today: dt.date, *, cream: bool = True
+) -> set[str]:
+    product = protocol.numbing.products[0] if cream else None
+    return {document.id for document in documents(protocol, answers, today=today, product=product)}
+
+
+ALWAYS = {"treatment", "data_processing", "photos_record", "photos_marketing"}
+
+
+@pytest.mark.parametrize(
+    ("age", "skin", "changes", "signed"),
+    [
+        (35, 1, {}, {"numbing"}),
+        (35, 1, {"concern": "acne_scars"}, {"numbing"}),
+        (35, 4, {"concern": "acne_scars"}, {"numbing"}),
+        (35, 1, {"concern": "texture"}, {"numbing", "off_label"}),
+        (35, 1, {"concern": "alopecia", "area": "scalp"}, {"numbing", "off_label"}),
+        (35, 1, {"area": "abdomen"}, {"numbing", "off_label"}),
+        (35, 1, {"area": "neck"}, {"numbing", "off_label"}),
+        (35, 1, {"concern": "neck_lines", "area": "neck"}, {"numbing"}),
+        (35, 2, {"concern": "neck_lines", "area": "neck"}, {"numbing"}),
+        (35, 3, {"concern": "neck_lines", "area": "neck"}, {"numbing", "off_label"}),
+        (35, 4, {"concern": "neck_lines", "area": "face_neck"}, {"numbing", "off_label"}),
+        (21, 1, {}, {"numbing", "off_label"}),
+        (22, 1, {}, {"numbing"}),
+        (35, 1, {"add_ons": ("prp",)}, {"numbing", "prp"}),
+        (35, 1, {"add_ons": ("prp", "rf")}, {"numbing", "prp", "rf"}),
+    ],
+)
+def test_every_consent_where_it_is_needed_and_nowhere_else(
+    microneedling: Protocol,
+    clean: Callable[..., dict[str, Answer]],
+    quiz: Callable[[int], dict[str, Answer]],
+    today: dt.date,
+    age: int,
+    skin: int,
+    changes: dict[str, Answer],
+    signed: set[str],
+) -> None:
+    answers = {**clean(age=age), **quiz(skin), **changes}
+    assert consents(microneedling, answers, today) == {*ALWAYS, *signed}
+    assert consents(microneedling, answers, today, cream=False) == {*ALWAYS, *signed} - {"numbing"}
+
+
+def test_only_photographs_may_be_declined(microneedling: Protocol) -> None:
+    optional = {document.id for document in microneedling.consent if not document.required}
+    assert optional == {"photos_record", "photos_marketing"}
+
+
+def test_darker_skin_is_told_of_in_the_consent(microneedling: Protocol) -> None:
+    conditions = {
+        f"{document.id}.{element.id}": element.when
+        for document in microneedling.consent
+        for element in document.elements
+        if element.when
+    }
+    assert conditions == {
+        "treatment.darker_skin": Compare(question="fitzpatrick", operator=">=", answer=4),
+    }
+
+
+@pytest.mark.parametrize(
+    ("concern", "area", "skin", "reviewed"),
+    [
+        ("neck_lines", "neck", 3, True),
+        ("texture", "neck", 3, True),
+        ("texture", "face_neck", 4, True),
+        ("texture", "neck", 2, False),
+        ("texture", "face", 4, False),
+    ],
+)
+def test_a_neck_of_dark_skin_is_looked_at_first(
+    microneedling: Protocol,
+    clean: Callable[..., dict[str, Answer]],
+    quiz: Callable[[int], dict[str, Answer]],
+    today: dt.date,
+    concern: str,
+    area: str,
+    skin: int,
+    reviewed: bool,
+) -> None:
+    answers = {**clean(concern=concern, area=area), **quiz(skin)}
+    screening = screen(microneedling, answers, today=today, stock=("LMX4",), locale="en")
+    assert ("S32b" in {finding.rule_id for finding in screening.findings}) is reviewed
+
+
+def test_what_is_asked_about_the_area_says_so(microneedling: Protocol, light_peel: Protocol) -> None:
+    for protocol in (microneedling, light_peel):
+        declared = {name for name, question in protocol.questions.items() if question.depends == ("area",)}
+        assert declared == ABOUT_THE_AREA & set(protocol.questions)
+
+
+def test_every_question_that_names_the_area_is_asked_again_about_another(protocol: Protocol) -> None:
+    for texts in protocol.texts.values():
+        naming = {
+            link_id
+            for link_id, words in texts.questions.items()
+            if re.search(
+                r"\b(the|of the) area\b", " ".join((words.text, words.hint, *words.options.values()))
+            )
+        }
+        assert naming <= ABOUT_THE_AREA
+
+
+def test_another_area_leaves_open_what_was_said_of_the_first(
+    microneedling: Protocol, clean: Callable[..., dict[str, Answer]], today: dt.date
+) -> None:
+    before = clean()
+    assert outdated(microneedling, before, before, today=today) == frozenset()
+    assert outdated(microneedling, before, clean(smoking="yes"), today=today) == frozenset()
+    assert outdated(microneedling, before, clean(area="back"), today=today) == ABOUT_THE_AREA & set(
+        microneedling.questions
+    )
+
+
+def test_medicines_written_about_are_read(
+    protocol: Protocol, clean: Callable[..., dict[str, Answer]], today: dt.date
+) -> None:
+    rules = {"microneedling": "S46b", "light_peel": "other_medicines"}
+    written = {True: "minoxidil", False: " "}
+    for review, text in written.items():
+        answers = clean(other_medicines=text, expectations="smoother skin")
+        screening = screen(protocol, answers, today=today, stock=(), locale="en")
+        assert (rules[protocol.id] in {finding.rule_id for finding in screening.findings}) is review
+
+
+def test_painkillers_that_a_doctor_told_of_are_kept(microneedling: Protocol) -> None:
+    texts = microneedling.texts["en"]
+    said = [texts.rules["S09"].next, texts.care["before_painkillers"], texts.care["after_painkillers"]]
+    for text in said:
+        assert "unless a doctor told you to" in text
+        assert "Keep taking" in text
+        assert "recommended" in text
+    assert "recommended" in texts.questions["medicines"].options["blood_thinner"]
 
 
 def test_only_the_weak_cream_may_be_used_at_home(microneedling: Protocol) -> None:

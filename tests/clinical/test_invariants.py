@@ -6,6 +6,7 @@ import random
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import accumulate
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from intake_plugin.clinical.answers import UNSURE, Answer, PartialDate
 from intake_plugin.clinical.conditions import Known
-from intake_plugin.clinical.course import plan_course, usual_dates
+from intake_plugin.clinical.course import plan_course
 from intake_plugin.clinical.numbing import NumbingChoice, plan
 from intake_plugin.clinical.protocol import Outcome, Protocol, Question
 from intake_plugin.clinical.questionnaire import asked, first_unanswered, options_of, pages, prune
@@ -211,7 +212,11 @@ def test_every_session_is_allowed_on_its_own_day(answers: dict[str, Answer], lat
     first = screened(answers)
     assume(first.bookable)
     start = max(TODAY, first.not_before or TODAY) + dt.timedelta(days=later)
-    for date in usual_dates(plan_course(PROTOCOL, answers), start):
+    course = plan_course(PROTOCOL, answers)
+    dates = accumulate(
+        range(course.sessions - 1), lambda date, _: course.gap_usual.after(date), initial=start
+    )
+    for date in dates:
         again = screened(answers, date)
         assert again.outcome not in {Outcome.STOP, Outcome.DEFER}
         assert again.not_before is None

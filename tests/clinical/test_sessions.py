@@ -12,7 +12,7 @@ import pytest
 from intake_plugin.clinical.answers import UNSURE, Answer, PartialDate
 from intake_plugin.clinical.care import care_for
 from intake_plugin.clinical.consent import CONSENT_FACTS, documents, render
-from intake_plugin.clinical.course import CoursePlan, area_of, gap_problems, plan_course, usual_dates
+from intake_plugin.clinical.course import CoursePlan, area_of, plan_course
 from intake_plugin.clinical.numbing import NumbingChoice, Refusal, choose, plan
 from intake_plugin.clinical.protocol import (
     CareStep,
@@ -37,6 +37,7 @@ TODAY = dt.date(2026, 3, 2)
 MINUTE = dt.timedelta(minutes=1)
 BERLIN = ZoneInfo("Europe/Berlin")
 Clean = Callable[..., dict[str, Answer]]
+Dates = Callable[[CoursePlan, dt.date], tuple[dt.date, ...]]
 
 
 def with_interval(protocol: Protocol, interval: Interval, **limits: Any) -> Protocol:
@@ -61,7 +62,9 @@ def test_the_greatest_gap_never_passes_the_restart(microneedling: Protocol, clea
     assert plan_course(changed, clean()).gap_max == Wait(days=83)
 
 
-def test_months_clamp_and_keep_to_their_own_gaps(microneedling: Protocol, clean: Clean) -> None:
+def test_months_clamp_and_keep_to_their_own_gaps(
+    microneedling: Protocol, clean: Clean, usual_dates: Dates
+) -> None:
     month = Wait(months=1)
     changed = with_interval(
         microneedling, Interval(min=month, usual=month, max=month), leeway=Wait(), gap_min=Wait(days=7)
@@ -69,7 +72,7 @@ def test_months_clamp_and_keep_to_their_own_gaps(microneedling: Protocol, clean:
     course = plan_course(changed, clean())
     dates = usual_dates(course, dt.date(2026, 1, 31))
     assert dates == (dt.date(2026, 1, 31), dt.date(2026, 2, 28), dt.date(2026, 3, 28))
-    assert gap_problems(course, dates) == ()
+    assert (course.gap_min, course.gap_max) == (month, month)
 
 
 @pytest.mark.parametrize("sessions", [2, 7])
@@ -79,18 +82,6 @@ def test_sessions_outside_the_course_are_refused(
     assert plan_course(microneedling, clean(), sessions=5).sessions == 5
     with pytest.raises(ValueError, match=f"{sessions} sessions are outside .* choose 3 to 6"):
         plan_course(microneedling, clean(), sessions=sessions)
-
-
-def test_gap_problems_name_the_later_session_and_its_bounds(microneedling: Protocol, clean: Clean) -> None:
-    course: CoursePlan = plan_course(microneedling, clean())
-    first = dt.date(2026, 3, 16)
-    near, far = course.gap_min.after(first), course.gap_max.after(first)
-    day = dt.timedelta(days=1)
-    assert gap_problems(course, [first, near]) == gap_problems(course, [first, far]) == ()
-    (short,) = gap_problems(course, [first, near - day])
-    assert (short.session, short.kind, short.earliest, short.latest) == (2, "short", near, far)
-    (long,) = gap_problems(course, [first, far + day])
-    assert (long.session, long.kind) == (2, "long")
 
 
 def test_no_course_or_area_without_an_answer(microneedling: Protocol) -> None:
@@ -402,7 +393,11 @@ def peel_answers(protocol: Protocol, changes: dict[str, Answer]) -> dict[str, An
     ],
 )
 def test_the_same_engine_runs_another_treatment(
-    light_peel: Protocol, changes: dict[str, Answer], outcome: str, not_before: dt.date | None
+    light_peel: Protocol,
+    changes: dict[str, Answer],
+    outcome: str,
+    not_before: dt.date | None,
+    usual_dates: Dates,
 ) -> None:
     answers = peel_answers(light_peel, changes)
     screening: Screening = screen(light_peel, answers, today=TODAY, stock=(), locale="en")
