@@ -59,7 +59,7 @@ STORED = 100_000
 BUDGET = 0.025
 """What a month of offers may take with its queries, seconds."""
 WORKERS = 16
-EACH = 8
+EACH = 4
 """Series that every worker books in one run."""
 WAIT = 300
 WRITTEN = (Series, Appointment, Claim, Occupancy, AuditEntry)
