@@ -241,7 +241,11 @@ class Visit:
         self.now += dt.timedelta(minutes=self.patient.rng.randrange(20, 80))
         found = review.whole(self.office, CLINICIAN, self.case.reference)
         ruling = review.Ruling(
-            verdict=story.verdict, note=story.note, version=found.case.version, home_numbing=story.home
+            verdict=story.verdict,
+            note=story.note,
+            version=found.case.version,
+            home_numbing=story.home,
+            numbing=next(iter(found.numbing_choices), None),
         )
         review.decide(self.office, CLINICIAN, self.case.reference, ruling)
 

@@ -15,6 +15,7 @@ from intake_plugin.clinical.answers import PartialDate
 from intake_plugin.clinical.conditions import names
 from intake_plugin.clinical.protocol import Protocol, Source
 from intake_plugin.clinical.screening import Screening
+from intake_plugin.errors import Stale
 from intake_plugin.journeys import files, review
 from intake_plugin.journeys.review import Ruling, WholeCase
 from intake_plugin.records.tables import CaseState, Verdict
@@ -189,11 +190,10 @@ def decision(visit: Visit, reference: str) -> ResponseReturnValue:
     found = review.whole(visit.office, current_staff(), reference)
     form = forms.make_form(_decision_controls(visit, found), request.form)
     version = request.form.get("version", "")
-    if not (
-        _validated(form, review.latest_not_before(visit.office))
-        and version.isdecimal()
-        and len(version) <= LONGEST_VERSION
-    ):
+    known = version.isdecimal() and len(version) <= LONGEST_VERSION
+    if known and int(version) != found.case.version:
+        raise Stale("The case has changed since this page was shown. Read it once more.")
+    if not (_validated(form, review.latest_not_before(visit.office)) and known):
         return _case_page(visit, found, form)
     review.decide(visit.office, current_staff(), reference, _ruling(form))
     return redirect(visit.url("staff.case_page", reference=reference), 303)

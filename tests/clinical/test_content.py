@@ -111,36 +111,34 @@ urgent_breathing P0D | urgent_collapse P0D | urgent_colour P0D | urgent_confusio
 """
 """From which day or by which wait before a session; from which to which hour after it."""
 
-ABOUT_THE_AREA = set(
-    [
-        "near_eyes",
-        "conditions",
-        "radiation_area",
-        "radiation_last",
-        "prp_serious",
-        "prp_other",
-        "skin_today",
-        "skin_marks",
-        "skin_history",
-        "recent",
-        "skincare",
-        "sun_recent",
-        "microneedling_last",
-        "botulinum_last",
-        "filler_last",
-        "light_peel_last",
-        "deep_peel_last",
-        "deep_treatment_last",
-        "laser_last",
-        "resurfacing_laser_last",
-        "hair_removal_last",
-        "retinoid_last",
-        "acids_last",
-        "sunburn_last",
-        "tan_last",
-        "fitz_exposed",
-    ]
-)
+ABOUT_THE_AREA = {
+    "near_eyes",
+    "conditions",
+    "radiation_area",
+    "radiation_last",
+    "prp_serious",
+    "prp_other",
+    "skin_today",
+    "skin_marks",
+    "skin_history",
+    "recent",
+    "skincare",
+    "sun_recent",
+    "microneedling_last",
+    "botulinum_last",
+    "filler_last",
+    "light_peel_last",
+    "deep_peel_last",
+    "deep_treatment_last",
+    "laser_last",
+    "resurfacing_laser_last",
+    "hair_removal_last",
+    "retinoid_last",
+    "acids_last",
+    "sunburn_last",
+    "tan_last",
+    "fitz_exposed",
+}
 
 CREAMS = tuple(CONTACT)
 MATRIX = {

@@ -48,7 +48,7 @@ def test_the_queue_is_newest_first_and_can_be_narrowed(
     for hour, answers in enumerate(({"pregnant": "yes"}, {"medicines": "blood_thinner"}, {"unwell": "yes"})):
         now = NOW + dt.timedelta(hours=hour)
         monkeypatch.setattr("intake_plugin.web.visit.now", lambda now=now: now)
-        site.to("outcome", {"name": f"Patient {hour}", **answers})
+        site.to("outcome", {"name": f"Patient {hour}", "email": f"patient{hour}@example.com", **answers})
     queue = desk.get(DESK)
     names = [word for word in ("Patient 2", "Patient 1", "Patient 0") if word in queue.text]
     assert sorted(names, key=queue.text.index) == names
