@@ -55,6 +55,7 @@ def test_an_answer_given_again_stands_again(desk: Desk) -> None:
     case = desk.answered(concern="acne_scars", area="chest")
     intake.answer(desk.office, case, "place", {"area": "back"})
     assert "skin_today" not in intake.answers_of(case)
+    intake.answer(desk.office, case, "health", {"conditions": ("none",)})
     intake.answer(
         desk.office,
         case,
