@@ -45,6 +45,12 @@ def read(page: Page) -> str:
     return page.locator("main").get_attribute("data-intake-page") or ""
 
 
+def measured(page: Page) -> object:
+    """Measure the page once its style sheets have arrived."""
+    page.wait_for_load_state("load")
+    return page.evaluate(MEASURE)
+
+
 def fill(page: Page) -> None:
     """Fill the step's form as a patient with nothing remarkable to tell."""
     now = read_page(Reply(200, page.url, "text/html", page.content().encode()))
@@ -86,7 +92,7 @@ def test_a_patient_books_a_course(
         seen.append(name)
         if gallery is not None:
             page.screenshot(path=gallery / f"{number:02}-{name}.png", full_page=True)
-        assert page.evaluate(MEASURE) == SOUND, f"{name} at {page.url}"
+        assert measured(page) == SOUND, f"{name} at {page.url}"
         if name == "done":
             break
         if page.locator("main form[method=post]").count():
@@ -120,7 +126,7 @@ def test_an_empty_page_says_what_is_missing_and_leads_there(begun: Page, complai
     for link in links.all():
         target = link.get_attribute("href") or ""
         assert page.locator(target).count() == 1, target
-    assert page.evaluate(MEASURE) == SOUND
+    assert measured(page) == SOUND
 
 
 def test_the_clinics_desk_is_sound(
@@ -135,7 +141,7 @@ def test_the_clinics_desk_is_sound(
         assert read(page) == "staff"
         if gallery is not None:
             page.screenshot(path=gallery / f"staff-{name}.png", full_page=True)
-        assert page.evaluate(MEASURE) == SOUND
+        assert measured(page) == SOUND
         if name == "queue":
             page.locator("main tbody a").first.click()
     assert complaints == []
@@ -149,5 +155,5 @@ def test_the_site_around_it_is_sound(
     response = page.goto(site.address + path)
     assert response is not None
     assert POLICY in response.headers["content-security-policy"]
-    assert page.evaluate(MEASURE) == SOUND
+    assert measured(page) == SOUND
     assert complaints == []
