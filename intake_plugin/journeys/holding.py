@@ -209,11 +209,6 @@ def book(office: Office, case: Case, wanted: Mapping[Stretch, str], taken: Taken
     _settle(office, case, rows, taken)
 
 
-def take(office: Office, case: Case, wanted: Mapping[Stretch, str]) -> None:
-    """Take these stretches for appointments, by id, of a case that holds nothing; see `book`."""
-    book(office, case, wanted, Taken(busy={}, lapsed=_stored(office, Occupancy.expires_at <= office.now)))
-
-
 def free(office: Office, appointment_ids: Collection[str]) -> None:
     """Free the time of appointments that are cancelled or about to move."""
     for table in (_CLAIMS, _OCCUPANCIES):
