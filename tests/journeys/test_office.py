@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -54,5 +55,7 @@ def shown(desk: Desk, app: Flask, clinician: Staff) -> Iterator[str]:
 def test_nothing_secret_is_in_what_a_traceback_shows(desk: Desk, app: Flask, clinician: Staff) -> None:
     secret = keys().partition(":")[2]
     for text in shown(desk, app, clinician):
+        # Where in memory something lies may happen to hold the digits of a year.
+        said = re.sub(r"0x[0-9a-f]+", "", text)
         for word in (secret, "Pat Example", "@example.com", "1990", "blood_thinner", "blood thinner"):
-            assert word not in text
+            assert word not in said
