@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
@@ -169,6 +170,10 @@ def _read_calendar(state: State, clinic: Clinic, source: BusySource, *, afresh: 
         reading = journeys_busy.refresh(_office(state, clinic), source, afresh=afresh)
     except IntakeError as error:
         yield f"{name}: {error}"
+        return
+    except Exception:  # no calendar may keep the others, and other clinics', from being read
+        click.echo(traceback.format_exc(), err=True)
+        yield f"{name}: not read, by a fault of the plugin. Please report it with what is printed above."
         return
     click.echo(f"{name}: {_RESULTS[reading.result].format(reading.times)}")
     yield from (f"{name}: {problem}" for problem in reading.problems)

@@ -127,8 +127,8 @@ def refresh(office: Office, source: BusySource, *, afresh: bool = False) -> Read
     try:
         fetched = _fetch(source, lease.known)
         digest = None if fetched.octets is None else hashlib.sha256(fetched.octets).hexdigest()
-        changed: dict[str, Any] = {"etag": _short(fetched.etag, 512)}
-        changed["last_modified"] = _short(fetched.last_modified, 128)
+        changed: dict[str, Any] = {"etag": _kept(fetched.etag, 512)}
+        changed["last_modified"] = _kept(fetched.last_modified, 128)
         if fetched.octets is None or (lease.known is not None and digest == lease.known.sha256):
             return _stored(office, source, lease, None, changed)
         times = calendar.read_busy(
@@ -150,8 +150,9 @@ def _subject(source: BusySource) -> str:
     return f"The calendar {source.id!r}"
 
 
-def _short(text: str | None, longest: int) -> str | None:
-    return text if text is not None and len(text) <= longest else None
+def _kept(text: str | None, longest: int) -> str | None:
+    """Return what a server said, or None where no database takes it: then the file is read again."""
+    return text if text is not None and len(text) <= longest and text.isprintable() else None
 
 
 def _fingerprint(office: Office, source: BusySource) -> str:

@@ -336,6 +336,24 @@ def test_our_own_sessions_in_a_subscribed_calendar_take_no_time(
     assert stored(desk) == [at(5, 10)]
 
 
+def test_what_no_database_takes_is_refused_or_left_out_and_told(
+    desk: Desk, file: Path, serve: Callable[..., Server]
+) -> None:
+    odd = "UID:a\0b\x1b[31m" + "x" * 100_000
+    file.write_text(text(at(5, 10)).replace("UID:entry-0", odd).replace("DTEND", "DTSTART"))
+    own = source(file)
+    desk = knowing(desk, own)
+    reading = busy.refresh(desk.office, own)
+    assert reading.result == "refused"
+    assert "It has DTSTART more than once" in row(desk).error
+    assert len(row(desk).error) < 1000
+    server = serve(answer(text(at(5, 10)).encode(), "200 OK", 'ETag: "a\0b"', "Last-Modified: \0"))
+    own = source(server.url())
+    desk = knowing(desk, own)
+    assert busy.refresh(desk.office, own).result == "read"
+    assert (row(desk).etag, row(desk).last_modified) == (None, None)
+
+
 def test_a_booked_session_under_a_foreign_entry_is_shown_to_the_staff(desk: Desk, file: Path) -> None:
     case = desk.booked()
     first = desk.session.scalars(sa.select(Appointment).where(Appointment.ordinal == 1)).one()
