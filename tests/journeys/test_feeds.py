@@ -18,7 +18,7 @@ from intake_plugin.journeys import booking, feeds, files
 from intake_plugin.journeys.feeds import Choices
 from intake_plugin.records import audit
 from intake_plugin.records.base import Base
-from intake_plugin.records.tables import AT_HOME, Appointment, AuditEntry, Case, Feed
+from intake_plugin.records.tables import AT_HOME, Appointment, AppointmentState, AuditEntry, Case, Feed
 from intake_plugin.state import Staff
 from intake_plugin.web.calendar_words import calendar_words
 from tests.journeys.conftest import CLINIC, NOW, Desk
@@ -222,6 +222,32 @@ def test_cream_that_the_clinic_takes_over_leaves_a_cancelled_entry(desk: Desk) -
         assert int(str(found[entry]["SEQUENCE"])) == 1
         assert "Your appointment stands." in str(found[entry]["DESCRIPTION"])
         assert str(found[first.id]["STATUS"]) == "CONFIRMED"
+
+
+def test_what_was_cancelled_leaves_files_and_feeds_together(desk: Desk, clinician: Staff) -> None:
+    case = desk.booked()
+    raw = feeds.make_patient_feed(desk.office, case)
+    last = sessions(desk, case)[-1]
+    for each in sessions(desk, case):
+        each.state, each.sequence, each.modified_at = AppointmentState.CANCELLED, 1, SOON
+    desk.session.commit()
+    keep = CLINIC.calendar.keep_cancelled
+    shown, gone = desk.at(last.end_at + keep - dt.timedelta(seconds=1)), desk.at(last.end_at + keep)
+
+    def record(reference: str) -> str:
+        return f"{LINK}/{reference}"
+
+    for octets in (
+        read(shown, raw),
+        files.series_file(shown.office, case, calendar_words(), link=LINK),
+        files.clinic_file(shown.office, clinician, calendar_words(), link=record),
+    ):
+        assert last.id in events(octets)
+    assert b"BEGIN:VEVENT" not in read(gone, raw)
+    with pytest.raises(NotFound, match="cancelled"):
+        files.series_file(gone.office, case, calendar_words(), link=LINK)
+    with pytest.raises(NotFound, match="no appointments"):
+        files.clinic_file(gone.office, clinician, calendar_words(), link=record)
 
 
 def test_cream_that_was_always_the_clinics_leaves_nothing(desk: Desk) -> None:
