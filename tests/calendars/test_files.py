@@ -27,7 +27,7 @@ from intake_plugin.calendars import (
     patient_session,
 )
 from intake_plugin.calendars.cache import fingerprint
-from intake_plugin.calendars.events import entry_uid, write
+from intake_plugin.calendars.events import Written, entry_uid, write
 from intake_plugin.calendars.files import CLOSING, opening
 from intake_plugin.calendars.outputs import CLINIC_FEED, CLINIC_IMPORT, PATIENT_FEED, PATIENT_SERIES, Output
 
@@ -37,6 +37,8 @@ Lint = Callable[..., list[str]]
 NOW = dt.datetime(2026, 9, 2, tzinfo=dt.UTC)
 MONTH = dt.timedelta(days=30)
 MINUTE, DAY, AT_ONCE = dt.timedelta(minutes=1), dt.timedelta(days=1), dt.timedelta()
+MUCH = 1_000_000
+"""Octets for more events than any of these tests writes."""
 MESSAGE = Message(
     stamp=dt.datetime(2026, 9, 3, 10, tzinfo=dt.UTC),
     organizer=Party(email="desk@clinic.example", name="North Clinic, Leeds"),
@@ -409,11 +411,11 @@ def test_a_clock_of_twelve_hours(time: str, shown: str, style: Style) -> None:
 
 class TestEventCache:
     def test_a_known_event_is_the_same_object(self, visit: MakeVisit, style: Style) -> None:
-        cache = EventCache(size=8)
+        cache = EventCache(octets=MUCH)
         assert cache.written(visit(), PATIENT_SERIES, style) is cache.written(visit(), PATIENT_SERIES, style)
 
     def test_a_moved_appointment_rebuilds_one_event(self, series: tuple[Visit, ...], style: Style) -> None:
-        cache = EventCache(size=8)
+        cache = EventCache(octets=MUCH)
         before = [cache.written(each, PATIENT_SERIES, style) for each in series]
         moved = replace(series[1], end=series[1].end + dt.timedelta(minutes=5), sequence=1, version=2)
         after = [cache.written(each, PATIENT_SERIES, style) for each in (series[0], moved, *series[2:])]
@@ -423,20 +425,21 @@ class TestEventCache:
     def test_a_change_under_the_same_version_is_not_served_from_before(
         self, visit: MakeVisit, style: Style
     ) -> None:
-        cache = EventCache(size=8)
+        cache = EventCache(octets=MUCH)
         cache.written(visit(), PATIENT_SERIES, style)
         assert b"Session 1 of 5" in cache.written(visit(count=5), CLINIC_IMPORT, style).octets
         other = visit(url="https://clinic.example/other")
         assert cache.written(other, PATIENT_SERIES, style) == write(other, PATIENT_SERIES, style)
 
     def test_output_and_words_are_part_of_the_key(self, visit: MakeVisit, style: Style) -> None:
-        cache = EventCache(size=8)
+        cache = EventCache(octets=MUCH)
         other = replace(style, words=replace(style.words, appointment="Termin"))
         for output, words in ((PATIENT_SERIES, style), (PATIENT_FEED, style), (PATIENT_SERIES, other)):
             assert cache.written(visit(), output, words) == write(visit(), output, words)
 
     def test_the_least_recently_used_event_goes_first(self, series: tuple[Visit, ...], style: Style) -> None:
-        cache = EventCache(size=2)
+        first, second = (write(each, PATIENT_SERIES, style) for each in series[:2])
+        cache = EventCache(octets=sum(len(each.octets) + 512 for each in (first, second)) + 1)
         first = cache.written(series[0], PATIENT_SERIES, style)
         second = cache.written(series[1], PATIENT_SERIES, style)
         assert cache.written(series[0], PATIENT_SERIES, style) is first
@@ -445,6 +448,26 @@ class TestEventCache:
         assert cache.written(series[1], PATIENT_SERIES, style) is not second
         cache.clear()
         assert cache.written(series[0], PATIENT_SERIES, style) is not first
+
+    def test_what_is_kept_is_counted_in_octets(self, style: Style) -> None:
+        def octets_of(length: int) -> Written:
+            return Written(bytes(length), "")
+
+        cache = EventCache(octets=100 * 1024)
+        for key in range(1000):
+            cache.keep(key, octets_of(512))
+        kept = [key for key in range(1000) if cache.find([key])[0]]
+        assert kept == list(range(900, 1000))
+        for _ in range(1000):
+            cache.keep(999, octets_of(512))
+        assert cache.find([900])[0] is not None
+        cache.keep("long", octets_of(60 * 1024))
+        kept = [key for key in range(1000) if cache.find([key])[0]]
+        assert len(kept) == 39
+        cache.keep("too long", octets_of(100 * 1024))
+        assert [cache.find([key])[0] for key in ("too long", "long", *kept)] == [None] * 41
+        cache.keep("fits", octets_of(99 * 1024))
+        assert cache.find(["fits"])[0] is not None
 
     def test_the_fingerprint_tells_outputs_and_words_apart(self, style: Style) -> None:
         other = replace(style, display_name="North")

@@ -42,7 +42,7 @@ def write(text: str, visit: MakeVisit, style: Style) -> bytes:
     styled = replace(style, place=place, display_name=text)
     one = visit(treatment=text, preparation=(text,), product=text, resources=(text,), case=text)
     note = CareNote(kind="note", start=one.arrive, end=one.end, description=text)
-    return patient_session(replace(one, care=(note,)), styled, cache=EventCache(size=1))
+    return patient_session(replace(one, care=(note,)), styled, cache=EventCache(octets=1))
 
 
 def check(text: str, visit: MakeVisit, style: Style, lint: Lint, clean: Clean) -> None:
@@ -76,5 +76,5 @@ def test_any_text(visit: MakeVisit, style: Style, lint: Lint, clean: Clean, text
 @settings(deadline=None)
 @given(url=TEXT)
 def test_any_url(visit: MakeVisit, style: Style, lint: Lint, url: str) -> None:
-    octets = patient_session(visit(url=f"https://clinic.example/{url}"), style, cache=EventCache(size=1))
+    octets = patient_session(visit(url=f"https://clinic.example/{url}"), style, cache=EventCache(octets=1))
     assert lint(octets) == []
