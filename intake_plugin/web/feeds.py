@@ -21,6 +21,7 @@ from intake_plugin.calendars.links import Occasion, google_event, microsoft_even
 from intake_plugin.journeys import feeds
 from intake_plugin.journeys.feeds import Choices, FoundFeed, OpenFeed
 from intake_plugin.journeys.office import Office
+from intake_plugin.journeys.visits import style_of
 from intake_plugin.records.tables import Appointment
 from intake_plugin.state import current_mount, current_staff, current_state
 from intake_plugin.web import forms
@@ -162,14 +163,13 @@ def _choice_controls() -> dict[str, object]:
 
 
 def _event_links(visit: Visit, appointment: Appointment) -> EventLinks:
-    words, clinic = calendar_words(), visit.clinic
-    name = clinic.marketing_name
+    style = style_of(visit.office, calendar_words())
     occasion = Occasion(
-        title=words.appointment_at.format(name=name) if name else words.appointment,
+        title=style.title,
         start=appointment.arrive_at,
         end=appointment.end_at,
         zone=appointment.zone,
-        location=f"{clinic.name}, {clinic.contact.address}",
+        location=style.location.replace("\n", ", "),
     )
     return EventLinks(
         appointment,

@@ -78,9 +78,9 @@ DTEND;TZID=Europe/London:20261001T094500
 SUMMARY:Appointment
 DESCRIPTION:Put the cream on at 08:00.\\nPlease arrive at 08:30.\\nThe crea
  m comes off at 08:50.\\nThe treatment starts at 09:00.\\nCome with a clean f
- ace\\, without make-up.\\nQuestions? Call 0113 496 0000.\\nChange or cancel
- : https://clinic.example/north/book/manage
-LOCATION:North Clinic\\n1 Mill Lane\\, Leeds
+ ace\\, without make-up.\\nNorth Clinic\\nQuestions? Call 0113 496 0000.\\nChan
+ ge or cancel: https://clinic.example/north/book/manage
+LOCATION:1 Mill Lane\\, Leeds
 URL:https://clinic.example/north/book/manage
 STATUS:CONFIRMED
 SEQUENCE:0
@@ -261,6 +261,15 @@ def test_cream_at_home_after_the_arrival_never_gives_an_alarm_after_it(
     assert alarms(events(patient_session(late, style))[0]) == [-60 * MINUTE, -DAY]
 
 
+def test_a_place_shows_the_clinics_name_only_where_the_clinic_chose_one(
+    visit: MakeVisit, style: Style
+) -> None:
+    for display_name, location in (("", "1 Mill Lane, Leeds"), ("North", "North\n1 Mill Lane, Leeds")):
+        session = events(patient_session(visit(), replace(style, display_name=display_name)))[0]
+        assert session["LOCATION"] == location
+        assert "North Clinic" in session["DESCRIPTION"].split("\n")
+
+
 def test_care_notes_are_entries_of_their_own(visit: MakeVisit, style: Style, lint: Lint) -> None:
     one = visit()
     notes = (
@@ -384,6 +393,8 @@ def test_a_visit_that_a_reader_would_show_wrong_is_refused(visit: MakeVisit) -> 
         replace(one, cream_on=one.arrive.replace(tzinfo=None))
     with pytest.raises(ValueError, match="not after the arrival"):
         replace(one, end=one.arrive)
+    with pytest.raises(ValueError, match="'after' that ends at its start"):
+        replace(one, care=(CareNote(kind="after", start=one.end, end=one.end, description=""),))
     note = CareNote(kind="numbing", start=one.arrive, end=one.end, description="")
     with pytest.raises(ValueError, match="two entries of one kind"):
         replace(one, care=(note,))

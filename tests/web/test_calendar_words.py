@@ -184,12 +184,9 @@ def forbidden(clinic: Clinic) -> Callable[[str], list[str]]:
             told.add(plain(texts.title))
             told |= {plain(product.name) for product in texts.products.values()}
     told |= {plain(str(WREN[name])) for name in ("name", "email", "telephone")} | {"wren", "okafor"}
-    own = plain(f"{clinic.name}\n{clinic.contact.address}")
 
     def find(text: str) -> list[str]:
-        # A clinic's own name and address are in LOCATION, and in the name of its own calendar.
-        rest = plain(text).replace(own, "").replace(plain(clinic.name), "")
-        return sorted(word for word in told if word in rest)
+        return sorted(word for word in told if word in plain(text))
 
     return find
 
@@ -203,6 +200,9 @@ def test_titles_places_and_alarms_are_neutral_in_every_output(
     for name, octets in found.items():
         texts = set(seen(octets))
         assert {kind for kind, _ in texts} >= {"SUMMARY", "LOCATION"}, name
+        if name == "clinic feed":
+            # The calendar is called by the clinic's own name, for its own staff; nothing else is.
+            texts -= {(kind, "Harbour Skin") for kind in ("NAME", "X-WR-CALNAME")}
         assert [(name, kind, text) for kind, text in texts if forbidden(text)] == []
         if locale == PSEUDO:
             untranslated = {text for kind, text in texts if kind in {"SUMMARY", "alarm"} and "⟦" not in text}
