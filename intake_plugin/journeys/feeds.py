@@ -326,14 +326,16 @@ def _patient_feed(office: Office, row: Sequence[Any], since: dt.datetime) -> Fou
 def _clinic_feed(office: Office, row: Sequence[Any], since: dt.datetime) -> FoundFeed:
     created, resource_id, locale, *sums = row
     clinic = office.clinic
+    locale = locale if locale in clinic.languages else clinic.languages[0]
     return FoundFeed(
         audience="clinic",
-        locale=locale if locale in clinic.languages else clinic.languages[0],
+        locale=locale,
         since=since,
         modified=_newest(created, sums),
         state=_state(sums),
         facts=(
             resource_id,
+            locale,
             *((each.id, each.name) for each in clinic.resources),
             *(treatment.fingerprint for treatment in clinic.treatments.values()),
         ),
@@ -426,7 +428,7 @@ def _stamps(office: Office, found: FoundFeed) -> list[Stamp]:
 
 def _visits(office: Office, found: FoundFeed, uids: Sequence[str], link: str) -> list[Visit]:
     if found.case_id is None:
-        return _clinic_visits(office, uids, link)
+        return _clinic_visits(office, found, uids, link)
     return _patient_visits(office, found.case_id, uids, link)
 
 
@@ -439,7 +441,7 @@ def _patient_visits(office: Office, case_id: str, uids: Sequence[str], link: str
     return [view.visit(each) for each in office.session.scalars(appointments)]
 
 
-def _clinic_visits(office: Office, uids: Sequence[str], link: str) -> list[Visit]:
+def _clinic_visits(office: Office, found: FoundFeed, uids: Sequence[str], link: str) -> list[Visit]:
     def record(reference: str) -> str:
         return f"{link}{reference}" if link else ""
 
@@ -448,4 +450,4 @@ def _clinic_visits(office: Office, uids: Sequence[str], link: str) -> list[Visit
         .join(Case, sa.and_(Case.clinic_id == Appointment.clinic_id, Case.id == Appointment.case_id))
         .where(Appointment.clinic_id == office.clinic.id, Appointment.id.in_(uids))
     )
-    return [clinic_visit(office, *row, record) for row in rows]
+    return [clinic_visit(office, *row, link=record, locale=found.locale) for row in rows]

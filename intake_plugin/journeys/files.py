@@ -48,8 +48,10 @@ def session_file(office: Office, case: Case, ordinal: int, words: Words, *, link
     raise NotFound(f"This series has no session {ordinal}.")
 
 
-def clinic_file(office: Office, staff: Staff, words: Words, *, link: RecordLink) -> bytes:
+def clinic_file(office: Office, staff: Staff, words: Words, *, link: RecordLink, locale: str) -> bytes:
     """Return every session to come, and those just over; `link` gives the record of a case reference.
+
+    `locale` is the language of the words.
 
     Raises NotFound while nothing is booked.
     """
@@ -65,7 +67,7 @@ def clinic_file(office: Office, staff: Staff, words: Words, *, link: RecordLink)
         ).all()
         if not rows:
             raise NotFound(f"{office.clinic.name} has no appointments to come.")
-        visits = [clinic_visit(office, *row, link) for row in rows]
+        visits = [clinic_visit(office, *row, link=link, locale=locale) for row in rows]
         audit.record(
             office.session,
             clinic_id=office.clinic.id,

@@ -327,7 +327,9 @@ def test_our_own_sessions_in_a_subscribed_calendar_take_no_time(
     desk: Desk, file: Path, clinician: Staff
 ) -> None:
     desk.booked()
-    octets = files.clinic_file(desk.office, clinician, calendar_words(), link=lambda it: f"https://x/{it}")
+    octets = files.clinic_file(
+        desk.office, clinician, calendar_words(), link=lambda it: f"https://x/{it}", locale="en"
+    )
     others = text(at(5, 10)).removeprefix("BEGIN:VCALENDAR\r\n")
     file.write_bytes(octets.replace(b"END:VCALENDAR\r\n", b"") + others.encode())
     own = source(file)

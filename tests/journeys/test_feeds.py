@@ -117,6 +117,34 @@ def test_a_stopped_treatment_takes_its_patients_feed_along_and_leaves_the_clinic
     assert len(events(read(after, clinics))) == 4
 
 
+def test_a_clinics_calendar_names_products_in_the_language_of_its_words(
+    make_desk: Callable[..., Desk], clinician: Staff
+) -> None:
+    treatment = CLINIC.treatments["microneedling"]
+    words = treatment.protocol.words("en")
+    named = {key: replace(product, name=f"Salbe {key}") for key, product in words.products.items()}
+    texts = {"en": words, "de": replace(words, products=named)}
+    both = replace(
+        CLINIC,
+        languages=("en", "de"),
+        treatments={
+            "microneedling": replace(treatment, protocol=replace(treatment.protocol, texts=texts)),
+        },
+    )
+    desk = make_desk(clinic=both)
+    desk.booked()
+    tags = set()
+    for locale, name in (("en", "LMX4 cream (lidocaine 4%)"), ("de", "Salbe LMX4")):
+        raw = feeds.make_clinic_feed(desk.office, clinician, locale=locale, label="Desk")
+        tags.add(tag(desk, raw))
+        file = files.clinic_file(
+            desk.office, clinician, calendar_words(), link=lambda it: f"{LINK}/{it}", locale=locale
+        )
+        for octets in (read(desk, raw), file):
+            assert all(f": {name}\n" in str(each["DESCRIPTION"]) for each in events(octets).values())
+    assert len(tags) == 2
+
+
 def test_everything_done_with_a_feed_is_in_a_sound_chain(desk: Desk, clinician: Staff) -> None:
     case = desk.booked()
     feeds.make_patient_feed(desk.office, case)
@@ -240,14 +268,14 @@ def test_what_was_cancelled_leaves_files_and_feeds_together(desk: Desk, clinicia
     for octets in (
         read(shown, raw),
         files.series_file(shown.office, case, calendar_words(), link=LINK),
-        files.clinic_file(shown.office, clinician, calendar_words(), link=record),
+        files.clinic_file(shown.office, clinician, calendar_words(), link=record, locale="en"),
     ):
         assert last.id in events(octets)
     assert b"BEGIN:VEVENT" not in read(gone, raw)
     with pytest.raises(NotFound, match="cancelled"):
         files.series_file(gone.office, case, calendar_words(), link=LINK)
     with pytest.raises(NotFound, match="no appointments"):
-        files.clinic_file(gone.office, clinician, calendar_words(), link=record)
+        files.clinic_file(gone.office, clinician, calendar_words(), link=record, locale="en")
 
 
 def test_cream_that_was_always_the_clinics_leaves_nothing(desk: Desk) -> None:

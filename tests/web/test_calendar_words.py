@@ -138,7 +138,10 @@ def outputs(site: Site, locale: str) -> Iterator[tuple[str, bytes]]:
         view = PatientVisits.of(office, case, "https://clinic.example/manage")
         appointments = booking.appointments_of(office, case)
         mine = [view.visit(each) for each in appointments]
-        theirs = [clinic_visit(office, each, case.reference, case.protocol_id, str) for each in appointments]
+        theirs = [
+            clinic_visit(office, each, case.reference, case.protocol_id, link=str, locale=locale)
+            for each in appointments
+        ]
         message = Message(
             stamp=NOW, organizer=Party(email="desk@x.example"), attendee=Party(email="pat@x.example")
         )
