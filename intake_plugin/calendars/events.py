@@ -279,4 +279,4 @@ def _name(party: Party) -> str:
 
 
 def _mailto(party: Party) -> str:
-    return f"mailto:{quote(party.email, safe='@+')}"
+    return f"mailto:{quote(party.email, safe='@+', errors='replace')}"

@@ -16,6 +16,7 @@ from intake_plugin.calendars import feeds as room
 from intake_plugin.calendars.feeds import Recipe, Stamp, etag, stream
 from intake_plugin.calendars.outputs import CLINIC_FEED, PATIENT_FEED
 from intake_plugin.calendars.vtimezone import edition
+from tests.calendars.conftest import stamp
 
 MakeVisit = Callable[..., Visit]
 Lint = Callable[..., list[str]]
@@ -33,11 +34,6 @@ def recipe(style: Style) -> Recipe:
         zone="Europe/London",
         facts=("en", 3, None),
     )
-
-
-def stamp(visit: Visit) -> Stamp:
-    naive = [moment.astimezone(dt.UTC).replace(tzinfo=None) for moment in (visit.modified, visit.end)]
-    return Stamp(visit.uid, visit.version, naive[0], naive[1], visit.zone)
 
 
 class Rows:

@@ -15,7 +15,6 @@ from icalendar import Calendar
 from intake_plugin.calendars import (
     CareNote,
     EventCache,
-    Message,
     Party,
     Style,
     Visit,
@@ -28,8 +27,9 @@ from intake_plugin.calendars import (
 )
 from intake_plugin.calendars.cache import fingerprint
 from intake_plugin.calendars.events import Written, entry_uid, write
-from intake_plugin.calendars.files import CLOSING, opening
-from intake_plugin.calendars.outputs import CLINIC_FEED, CLINIC_IMPORT, PATIENT_FEED, PATIENT_SERIES, Output
+from intake_plugin.calendars.files import opening
+from intake_plugin.calendars.outputs import CLINIC_FEED, CLINIC_IMPORT, PATIENT_FEED, PATIENT_SERIES
+from tests.calendars.conftest import MESSAGE, METHODS, Outputs, write_feed
 
 MakeVisit = Callable[..., Visit]
 Lint = Callable[..., list[str]]
@@ -39,11 +39,6 @@ MONTH = dt.timedelta(days=30)
 MINUTE, DAY, AT_ONCE = dt.timedelta(minutes=1), dt.timedelta(days=1), dt.timedelta()
 MUCH = 1_000_000
 """Octets for more events than any of these tests writes."""
-MESSAGE = Message(
-    stamp=dt.datetime(2026, 9, 3, 10, tzinfo=dt.UTC),
-    organizer=Party(email="desk@clinic.example", name="North Clinic, Leeds"),
-    attendee=Party(email="ada+skin@example.org", name='Ada "Dee" Ames'),
-)
 
 
 def events(octets: bytes) -> list[Any]:
@@ -51,14 +46,6 @@ def events(octets: bytes) -> list[Any]:
     calendar = Calendar.from_ical(octets.decode())
     assert isinstance(calendar, Calendar)
     return calendar.events
-
-
-def feed(visits: tuple[Visit, ...], output: Output, style: Style) -> bytes:
-    written = [write(visit, output, style) for visit in visits]
-    head = opening(
-        output, {each.zone for each in written}, name="Clinic, north", refresh=dt.timedelta(hours=6)
-    )
-    return head + b"".join(each.octets for each in written) + CLOSING
 
 
 def alarms(event: Any) -> list[dt.timedelta]:
@@ -129,19 +116,7 @@ def test_the_octets_of_a_session_and_its_numbing_entry(visit: MakeVisit, style: 
     assert write(one, PATIENT_SERIES, style).octets.decode() == expected
 
 
-def test_what_each_output_carries(series: tuple[Visit, ...], style: Style, lint: Lint) -> None:
-    gone = cancelled(series[3])
-    visits = (*series[:3], gone)
-    outputs = {
-        "patient series": patient_series(visits, style, now=NOW, keep_cancelled=MONTH),
-        "patient session": patient_session(series[1], style),
-        "clinic import": clinic_import(visits, style, now=NOW, keep_cancelled=MONTH),
-        "patient feed": feed(visits, PATIENT_FEED, style),
-        "clinic feed": feed(visits, CLINIC_FEED, style),
-        "mail series": mail_series(visits, style),
-        "mail invite": mail_invite(series[0], style, MESSAGE),
-        "mail cancel": mail_cancel(gone, style, MESSAGE),
-    }
+def test_what_each_output_carries(outputs: Outputs, lint: Lint) -> None:
     marks = {
         "method": b"\r\nMETHOD:",
         "parties": b"\r\nORGANIZER",
@@ -153,11 +128,13 @@ def test_what_each_output_carries(series: tuple[Visit, ...], style: Style, lint:
         "entries": b"RELTYPE=PARENT",
     }
     carried = {
-        name: {mark for mark, found in marks.items() if found in octets} for name, octets in outputs.items()
+        name: {mark for mark, found in marks.items() if found in octets}
+        for name, (octets, _) in outputs.items()
     }
     assert carried == {
         "patient series": {"alarms", "private", "tombstone", "entries"},
         "patient session": {"alarms", "private", "entries"},
+        "patient session, cancelled": {"private", "tombstone", "entries"},
         "clinic import": {"private", "tombstone"},
         "patient feed": {"alarms", "named", "tombstone", "entries"},
         "clinic feed": {"named", "tombstone"},
@@ -165,9 +142,8 @@ def test_what_each_output_carries(series: tuple[Visit, ...], style: Style, lint:
         "mail invite": {"method", "parties", "alarms", "private"},
         "mail cancel": {"method", "parties", "private", "tombstone"},
     }
-    for name, octets in outputs.items():
-        method = {"mail invite": "REQUEST", "mail cancel": "CANCEL"}.get(name)
-        assert lint(octets, method=method) == [], name
+    for name, (octets, _) in outputs.items():
+        assert lint(octets, method=METHODS.get(name)) == [], name
 
 
 def test_a_calendar_has_no_uid_of_its_own_and_nothing_that_opens_another(
@@ -373,8 +349,8 @@ def test_titles_places_and_alarms_are_neutral(
         patient_series(visits, named, now=NOW, keep_cancelled=MONTH),
         patient_session(series[0], named),
         clinic_import(visits, named, now=NOW, keep_cancelled=MONTH),
-        feed(visits, PATIENT_FEED, named),
-        feed(visits, CLINIC_FEED, named),
+        write_feed(visits, PATIENT_FEED, named),
+        write_feed(visits, CLINIC_FEED, named),
         mail_series(visits, named),
         mail_invite(series[0], named, MESSAGE),
         mail_cancel(visits[3], named, MESSAGE),
