@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from flask.cli import ScriptInfo
 
 from intake_plugin.calendars.busy import engine
+from intake_plugin.calendars.vtimezone import outdated
 from intake_plugin.errors import IntakeError, SetupError, did_you_mean
 from intake_plugin.journeys import busy as journeys_busy
 from intake_plugin.journeys import race as races
@@ -34,6 +35,8 @@ _RESULTS = {
     "refused": "refused, what was read before stays",
     "elsewhere": "being read by another process",
 }
+_DAYS_AHEAD = 2 * 366
+"""Nothing is booked further ahead."""
 _MIGRATE = "Run `flask db migrate` and `flask db upgrade`."
 
 
@@ -73,7 +76,7 @@ def check() -> None:
     """
     state = current_state()
     found = [line for mount, clinic in state.clinics.items() for line in _check_clinic(mount, clinic)]
-    found += [line for clinic in _clinics(state) for line in _check_busy(clinic)]
+    found += [line for clinic in _clinics(state) for line in (*_check_busy(clinic), *_check_zone(clinic))]
     if not state.clinics:
         found.append("No clinic is mounted. Register intake.blueprint(...) for at least one.")
     found += _check_tables(state)
@@ -294,6 +297,16 @@ def _check_busy(clinic: Clinic) -> Iterator[str]:
             engine()
         except SetupError as error:
             yield f"{clinic.name}: {error}"
+
+
+def _check_zone(clinic: Clinic) -> Iterator[str]:
+    wrong = outdated(clinic.zone.key, _today(clinic), _DAYS_AHEAD)
+    if wrong is not None:
+        yield (
+            f"{clinic.name}: the rules for {clinic.zone.key} that this system has are old, and wrong from "
+            f"{wrong} on. Bring the time zones of the system up to date, or set PYTHONTZPATH to nothing, so "
+            "that those of the package tzdata are used."
+        )
 
 
 def _approval(treatment: Treatment) -> str:

@@ -247,6 +247,23 @@ def test_a_change_past_midnight_of_its_weekday(rule: str, days: bytes, make_zone
         assert (instant - dt.timedelta(seconds=1)).astimezone(tz).utcoffset() != offset_after
 
 
+def test_an_old_edition_of_the_systems_zones_is_noticed_where_it_matters(tmp_path: Path) -> None:
+    own = Path(importlib.import_module("tzdata").__path__[0], "zoneinfo")
+    (tmp_path / "Europe").mkdir()
+    # To the British the clocks of this system stay at winter time.
+    (tmp_path / "Europe" / "London").write_bytes((own / "UTC").read_bytes())
+    (tmp_path / "Europe" / "Berlin").write_bytes((own / "Europe" / "Berlin").read_bytes())
+    today = dt.date(2026, 3, 2)
+    for edition, wrong in (("", True), ("# version 2019c\n", True), ("# version 2999a\n", False)):
+        (tmp_path / "tzdata.zi").write_text(f"{edition}R A 1916 o - May 21 2s 1 BST\n")
+        with only_in(tmp_path):
+            assert room.outdated("Europe/London", today, 60) == (dt.date(2026, 3, 29) if wrong else None)
+            assert room.outdated("Europe/London", today, 27) is None
+            assert room.outdated("Europe/Berlin", today, 400) is None
+    with only_in():
+        assert room.outdated("Europe/London", today, 400) is None
+
+
 def test_a_year_with_a_break_from_the_rule_does_not_hold(make_zone: MakeZone) -> None:
     changes = [("2020-01-01T00:00:00", 1), ("2026-02-15T02:00:00", 0), ("2026-03-22T02:00:00", 1)]
     zone = make_zone("<+01>-1", *changes)

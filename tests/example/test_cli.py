@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import sys
+import zoneinfo
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,23 @@ def test_an_approval_without_a_name_or_of_another_version_is_none(
 ) -> None:
     code, output = run(make_site(with_approval(**changes)), "check")
     assert (code, "nobody answers for microneedling" in output) == (1, True)
+
+
+def test_old_rules_for_the_clinics_clock_are_told(make_site: MakeSite, tmp_path: Path) -> None:
+    profile = approve(clinic())
+    zones = resources.files("tzdata") / "zoneinfo"
+    file = tmp_path / profile.zone.key
+    file.parent.mkdir()
+    file.write_bytes(zones.joinpath("Asia", "Tokyo").read_bytes())
+    zoneinfo.reset_tzpath(to=[str(tmp_path)])
+    zoneinfo.ZoneInfo.clear_cache()
+    try:
+        code, output = run(make_site(profile), "check")
+    finally:
+        zoneinfo.reset_tzpath()
+        zoneinfo.ZoneInfo.clear_cache()
+    assert code == 1
+    assert f"the rules for {profile.zone.key} that this system has are old, and wrong from" in output
 
 
 def test_an_approval_cannot_be_of_tomorrow(make_site: MakeSite) -> None:
