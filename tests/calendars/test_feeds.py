@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import hashlib
 import importlib.resources
+import tracemalloc
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -141,6 +144,32 @@ def test_a_long_feed_comes_in_pieces_and_in_order(
 def test_a_cache_smaller_than_the_feed_changes_nothing(series: tuple[Visit, ...], recipe: Recipe) -> None:
     rows, small = Rows(series), EventCache(octets=1)
     assert rows.read(recipe, small) == rows.read(recipe, EventCache(octets=MUCH)) == rows.read(recipe, small)
+
+
+def test_memory_does_not_grow_with_the_length_of_a_feed(
+    visit: MakeVisit, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "BATCH", 50)
+    one, made = visit(), [str(uuid.UUID(int=number, version=4)) for number in range(1000)]
+
+    def load(uids: Sequence[str]) -> list[Visit]:
+        return [replace(one, uid=uid) for uid in uids]
+
+    def peak(length: int) -> int:
+        stamps = [stamp(one)._replace(uid=uid) for uid in made[:length]]
+        octets = 0
+        gc.collect()
+        tracemalloc.start()
+        for piece in stream(recipe, stamps, load, cache=EventCache(octets=10_000)):
+            octets += len(piece)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert octets > length * 1000
+        return most
+
+    short, long = peak(100), peak(1000)
+    assert long < 1.5 * short
+    assert long < 1_000_000
 
 
 def test_zones_stand_before_the_events_sorted_and_only_where_they_hold(
