@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import icalendar
+import ics
 import pytest
 import recurring_ical_events
 import vobject
@@ -52,7 +53,11 @@ def by_recurring_ical_events(text: str) -> Instants:
     return {str(event["UID"]): (event["DTSTART"].dt, event["DTEND"].dt) for event in found}
 
 
-READERS = (by_icalendar, by_ical, by_vobject, by_recurring_ical_events)
+def by_ics(text: str) -> Instants:
+    return {event.uid: (event.begin.datetime, event.end.datetime) for event in ics.Calendar(text).events}
+
+
+READERS = (by_icalendar, by_ical, by_vobject, by_recurring_ical_events, by_ics)
 
 
 def instants(read: Callable[[str], Instants], octets: bytes) -> Instants:

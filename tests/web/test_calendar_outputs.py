@@ -29,7 +29,7 @@ ODD = {
     "controls": "\0\x07\x1b[31m\x7f\t",
     "marks": '\\;,:"^=%25\\n\\\\',
     "letters": "\u202eevil\u200f עברית 👩🏽\u200d⚕\ufe0f e\u0301 " * 3,
-    "long": "ä👩 " * 3_000,
+    "long": "ä👩 " * 300,
 }
 
 
