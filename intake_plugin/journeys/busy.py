@@ -435,21 +435,16 @@ def overlaps(office: Office) -> tuple[Overlap, ...]:
 
     They were booked before the entry was there, or its calendar was stale; the first ones only.
     """
-    whose = [
-        sa.and_(BusyTime.source_id == source.id, Occupancy.resource_id == source.resource)
-        for source in office.clinic.busy
-    ]
-    if not whose:
+    if not office.clinic.busy:
         return ()
-    meeting = sa.and_(
-        BusyTime.clinic_id == Occupancy.clinic_id,
-        BusyTime.start_at < Occupancy.end_at,
-        BusyTime.end_at > Occupancy.start_at,
-        sa.or_(*whose),
+    meeting = sa.or_(
+        *(
+            sa.and_(Occupancy.resource_id == source.resource, _last_before_end(source) > Occupancy.start_at)
+            for source in office.clinic.busy
+        )
     )
     statement = (
         sa.select(Case.reference, Occupancy.resource_id, Appointment.arrive_at)
-        .join(BusyTime, meeting)
         .join(
             Appointment,
             sa.and_(Appointment.clinic_id == Occupancy.clinic_id, Appointment.id == Occupancy.appointment_id),
@@ -458,6 +453,7 @@ def overlaps(office: Office) -> tuple[Overlap, ...]:
         .where(
             Occupancy.clinic_id == office.clinic.id,
             Occupancy.start_at >= office.now,
+            meeting,
             Appointment.state == AppointmentState.BOOKED,
         )
         .distinct()
@@ -467,4 +463,24 @@ def overlaps(office: Office) -> tuple[Overlap, ...]:
     return tuple(
         Overlap(reference=reference, resource_id=resource_id, arrive_at=arrive_at)
         for reference, resource_id, arrive_at in office.session.execute(statement)
+    )
+
+
+def _last_before_end(source: BusySource) -> sa.ScalarSelect[Any]:
+    """Return when the last stretch of a calendar that begins before a session's end is over.
+
+    Its stretches do not overlap, so that no other can reach further into the session: one look into
+    the primary key instead of a comparison with them all.
+    """
+    return (
+        sa.select(BusyTime.end_at)
+        .where(
+            BusyTime.clinic_id == Occupancy.clinic_id,
+            BusyTime.source_id == source.id,
+            BusyTime.start_at < Occupancy.end_at,
+        )
+        .order_by(BusyTime.start_at.desc())
+        .limit(1)
+        .correlate(Occupancy)
+        .scalar_subquery()
     )
