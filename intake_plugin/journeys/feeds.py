@@ -38,8 +38,9 @@ from intake_plugin.state import Staff
 
 Audience = Literal["patient", "clinic"]
 
-_MARKS: dict[str, Audience] = {"p": "patient", "c": "clinic"}
-"""What a secret begins with says which query finds its feed; it opens nothing by itself."""
+_MARKS = ("p", "c", "r")
+"""A patient's, the whole clinic's, one resource's: what a secret begins with says which query finds its
+feed, and opens nothing by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +168,7 @@ def make_clinic_feed(
     """
     if resource_id is not None and resource_id not in {each.id for each in office.clinic.resources}:
         raise NotFound(f"{office.clinic.name} has no practitioner or room {resource_id!r}.")
-    raw = f"c{tokens.new_secret()}"
+    raw = f"{'c' if resource_id is None else 'r'}{tokens.new_secret()}"
     with transaction(office):
         feed = Feed(
             clinic_id=office.clinic.id,
@@ -280,28 +281,36 @@ def _patients() -> sa.Select[Any]:
 
 
 def _clinics() -> sa.Select[Any]:
+    feed = _FEED.c
+    columns = (feed.created_at, feed.resource_id, feed.locale)
+    return _finding(columns, _FEED, sa.true()).where(feed.case_id.is_(None), feed.resource_id.is_(None))
+
+
+def _resources() -> sa.Select[Any]:
     feed, row = _FEED.c, _ROW.c
     resource = _own(feed.resource_id)
-    belongs = sa.or_(resource.is_(None), row.practitioner_id == resource, row.room_id == resource)
+    belongs = sa.or_(row.practitioner_id == resource, row.room_id == resource)
     columns = (feed.created_at, feed.resource_id, feed.locale)
-    return _finding(columns, _FEED, belongs).where(feed.case_id.is_(None))
+    return _finding(columns, _FEED, belongs).where(feed.case_id.is_(None), feed.resource_id.is_not(None))
 
 
-FINDING: Mapping[Audience, sa.Select[Any]] = {"patient": _patients(), "clinic": _clinics()}
-"""The query that finds a feed of each audience, made once."""
+FINDING: Mapping[str, sa.Select[Any]] = dict(
+    zip(_MARKS, (_patients(), _clinics(), _resources()), strict=True)
+)
+"""The query that finds a feed, by what its secret begins with; made once."""
 
 
 def find(office: Office, raw: str) -> FoundFeed | None:
     """Return the feed an address leads to, or None if it is unknown or stopped; one query."""
-    audience = _MARKS.get(raw[:1])
-    if audience is None:
+    finding = FINDING.get(raw[:1])
+    if finding is None:
         return None
     since = office.now - office.clinic.calendar.keep_cancelled
     values = {"clinic": office.clinic.id, "hash": tokens.hash_of(raw), "since": since}
-    row = office.session.execute(FINDING[audience], values).one_or_none()
+    row = office.session.execute(finding, values).one_or_none()
     if row is None:
         return None
-    read = _patient_feed if audience == "patient" else _clinic_feed
+    read = _patient_feed if raw.startswith("p") else _clinic_feed
     return read(office, tuple(row), since)
 
 

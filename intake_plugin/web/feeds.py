@@ -54,8 +54,9 @@ def feed(token: str) -> Response:
         opened = feeds.open_feed(
             office, found, calendar_words(), name=_name(office, found), link=_link(found)
         )
-    response = _answer(opened)
-    response.headers["ETag"] = quote_etag(opened.etag, weak=True)
+    tag = opened.etag
+    response = _answer(opened, tag)
+    response.headers["ETag"] = quote_etag(tag, weak=True)
     response.headers["Last-Modified"] = http_date(found.modified)
     response.headers["Vary"] = "Accept-Encoding"
     age = round(office.clinic.calendar.max_age.total_seconds())
@@ -63,10 +64,10 @@ def feed(token: str) -> Response:
     return response
 
 
-def _answer(opened: OpenFeed) -> Response:
+def _answer(opened: OpenFeed, tag: str) -> Response:
     # A time says less than the tag: two changes may fall into one second, and words may change
     # without any appointment. So If-Modified-Since alone is answered in full.
-    if request.if_none_match.contains_weak(opened.etag):
+    if request.if_none_match.contains_weak(tag):
         return Response(status=304)
     zipped = request.accept_encodings.quality("gzip") > 0
     octets: Iterable[bytes] = iter(())

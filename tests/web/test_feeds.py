@@ -205,7 +205,7 @@ def test_the_sites_own_session_stays_out_of_a_feed(make_site: MakeSite) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", ["", "p", "c", "p" + "x" * 43, "c" + "x" * 43, "x" * 44, "%00", "%ED%A0%80"]
+    "token", ["", "p", "c", "r", "p" + "x" * 43, "c" + "x" * 43, "r" + "x" * 43, "x" * 44, "%00", "%ED%A0%80"]
 )
 def test_an_unknown_address_is_plainly_not_there(site: Site, token: str) -> None:
     response = site.get(f"{HOME}cal/{token}.ics")
@@ -216,9 +216,11 @@ def test_an_unknown_address_is_plainly_not_there(site: Site, token: str) -> None
 
 
 def test_a_secret_opens_nothing_under_the_other_mark(site: Site) -> None:
-    for path in (subscribed(site)[1], for_clinic(site)):
+    nurses = for_clinic(site, resource="resource:nurse")
+    for path, own in ((subscribed(site)[1], "p"), (for_clinic(site), "c"), (nurses, "r")):
         folder, _, name = path.rpartition("/")
-        for mark in "pc":
+        assert name[0] == own
+        for mark in "pcr":
             swapped = f"{folder}/{mark}{name[1:]}"
             assert site.get(swapped).status_code == (200 if swapped == path else 404)
 
