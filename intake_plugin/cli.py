@@ -24,6 +24,8 @@ from intake_plugin.records import audit, keyring
 from intake_plugin.records.base import Base
 from intake_plugin.settings import Approval, BusySource, Clinic, Treatment
 from intake_plugin.state import State, current_state
+from intake_plugin.web.calendar_words import calendar_words
+from intake_plugin.web.i18n import speaking
 from intake_plugin.web.why_words import reason_words
 
 P = ParamSpec("P")
@@ -76,7 +78,8 @@ def check() -> None:
     """
     state = current_state()
     found = [line for mount, clinic in state.clinics.items() for line in _check_clinic(mount, clinic)]
-    found += [line for clinic in _clinics(state) for line in (*_check_busy(clinic), *_check_zone(clinic))]
+    checks = (_check_busy, _check_zone, _check_words)
+    found += [line for clinic in _clinics(state) for check in checks for line in check(clinic)]
     if not state.clinics:
         found.append("No clinic is mounted. Register intake.blueprint(...) for at least one.")
     found += _check_tables(state)
@@ -307,6 +310,17 @@ def _check_zone(clinic: Clinic) -> Iterator[str]:
             f"{wrong} on. Bring the time zones of the system up to date, or set PYTHONTZPATH to nothing, so "
             "that those of the package tzdata are used."
         )
+
+
+def _check_words(clinic: Clinic) -> Iterator[str]:
+    for locale in clinic.languages:
+        with speaking(locale):
+            problems = calendar_words().problems()
+        for problem in problems:
+            yield (
+                f"{clinic.name}: of the calendar's words in the language {locale!r}, {problem}. Mend the "
+                "translation, or no calendar in it can be written."
+            )
 
 
 def _approval(treatment: Treatment) -> str:

@@ -160,7 +160,12 @@ class Words:
         found = []
         for field in fields(self):
             expected = _MARKS.get(field.name, frozenset())
-            marks = {mark for _, mark, _, _ in string.Formatter().parse(getattr(self, field.name)) if mark}
+            try:
+                parts = list(string.Formatter().parse(getattr(self, field.name)))
+            except ValueError as error:
+                found.append(f"{field.name}: {error}")
+                continue
+            marks = {mark for _, mark, _, _ in parts if mark is not None}
             unknown = marks - expected
             missing = expected - marks if field.name != "clock" else {"minute"} - marks
             found += [f"{field.name}: nothing fills in {{{mark}}}" for mark in sorted(unknown)]

@@ -378,11 +378,15 @@ def test_a_visit_that_a_reader_would_show_wrong_is_refused(visit: MakeVisit) -> 
 
 def test_words_say_which_mark_is_wrong(style: Style) -> None:
     assert style.words.problems() == []
-    wrong = replace(style.words, arrive="Arrive at {tiem}.", clock="{hour}", prepare="{time}")
+    wrong = replace(
+        style.words, arrive="Arrive at {tiem}.", clock="{hour}", prepare="{time}", after="{}", link="{url"
+    )
     assert wrong.problems() == [
         "prepare: nothing fills in {time}",
+        "after: nothing fills in {}",
         "arrive: nothing fills in {tiem}",
         "arrive: {time} is missing",
+        "link: expected '}' before end of string",
         "clock: {minute} is missing",
     ]
 

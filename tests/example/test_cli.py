@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
 from click.testing import CliRunner
 from flask import Flask
 from flask.cli import FlaskGroup
@@ -122,6 +124,23 @@ def test_old_rules_for_the_clinics_clock_are_told(make_site: MakeSite, tmp_path:
         zoneinfo.ZoneInfo.clear_cache()
     assert code == 1
     assert f"the rules for {profile.zone.key} that this system has are old, and wrong from" in output
+
+
+def test_a_translation_with_a_mark_that_nobody_fills_in_is_told(make_site: MakeSite, tmp_path: Path) -> None:
+    catalogue = Catalog("en")
+    catalogue.add("Arrive at {time}.", "Be there at {tiem}.")
+    folder = tmp_path / "translations" / "en" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    with (folder / "intake.mo").open("wb") as file:
+        write_mo(file, catalogue)
+    app = make_site(approve(clinic()))
+    assert run(app, "check")[0] == 0
+    app = make_site(approve(clinic()))
+    app.root_path = str(tmp_path)
+    code, output = run(app, "check")
+    assert code == 1
+    assert "of the calendar's words in the language 'en', arrive: nothing fills in {tiem}" in output
+    assert "arrive: {time} is missing" in output
 
 
 def test_an_approval_cannot_be_of_tomorrow(make_site: MakeSite) -> None:

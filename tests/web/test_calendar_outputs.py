@@ -21,7 +21,7 @@ from intake_plugin.testing import Visitor
 from intake_plugin.web.visit import current_office
 from tests.calendars.conftest import lint_octets
 from tests.calendars.test_readers import READERS, instants
-from tests.web.conftest import DESK, HOME, RECEPTION, MakeSite, Site
+from tests.web.conftest import CLINICIAN, DESK, HOME, MakeSite, Site
 
 ODD = {
     "plain": "",
@@ -81,7 +81,7 @@ def booked(site: Site) -> Visitor:
 
 def handed_out(site: Site, patient: Visitor) -> Iterator[tuple[str, Headers, bytes]]:
     """Yield the address, headers and octets of every calendar of the site."""
-    site.staff = RECEPTION
+    site.staff = CLINICIAN
     with site.app.test_request_context("/book/"):
         office = current_office()
         case = office.session.scalars(sa.select(Case)).one()
@@ -89,7 +89,7 @@ def handed_out(site: Site, patient: Visitor) -> Iterator[tuple[str, Headers, byt
         secrets = [
             feeds.make_patient_feed(office, case),
             *(
-                feeds.make_clinic_feed(office, RECEPTION, locale="en", label="x", resource_id=each)
+                feeds.make_clinic_feed(office, CLINICIAN, locale="en", label="x", resource_id=each)
                 for each in whose
             ),
         ]
