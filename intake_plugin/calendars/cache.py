@@ -12,7 +12,7 @@ from intake_plugin.calendars.events import Written, write
 from intake_plugin.calendars.outputs import Output
 from intake_plugin.calendars.visits import Style, Visit
 
-PROFILE_VERSION = 1
+PROFILE_VERSION = 2
 """Rises when the same visit would be written in other octets."""
 
 

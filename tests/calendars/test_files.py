@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import sys
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -459,6 +461,30 @@ class TestEventCache:
         assert [cache.find([key])[0] for key in ("too long", "long", *kept)] == [None] * 41
         cache.keep("fits", octets_of(99 * 1024))
         assert cache.find(["fits"])[0] is not None
+
+    def test_threads_share_it_and_lose_count_of_nothing(self) -> None:
+        cache, room = EventCache(octets=20 * 1024), 20
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+
+        def hammer(seed: int) -> set[object]:
+            wrong: set[object] = set()
+            for step in range(1500):
+                key = (seed * 31 + step * 7) % 60
+                (known,) = cache.find([key])
+                if known is not None and known.zone != str(key):
+                    wrong.add(key)
+                cache.keep(key, Written(bytes(512), str(key)))
+            return wrong
+
+        try:
+            with ThreadPoolExecutor(8) as pool:
+                assert set().union(*pool.map(hammer, range(8))) == set()
+        finally:
+            sys.setswitchinterval(before)
+        for key in range(100, 100 + room):
+            cache.keep(key, Written(bytes(512), ""))
+        assert [key for key in range(200) if cache.find([key])[0]] == list(range(100, 100 + room))
 
     def test_the_fingerprint_tells_outputs_and_words_apart(self, style: Style) -> None:
         other = replace(style, display_name="North")
