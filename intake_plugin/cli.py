@@ -16,6 +16,7 @@ from intake_plugin.calendars.busy import engine
 from intake_plugin.calendars.vtimezone import outdated
 from intake_plugin.errors import IntakeError, SetupError, did_you_mean
 from intake_plugin.journeys import busy as journeys_busy
+from intake_plugin.journeys import feeds as journeys_feeds
 from intake_plugin.journeys import race as races
 from intake_plugin.journeys import upkeep
 from intake_plugin.journeys.office import SYSTEM, Office
@@ -167,6 +168,22 @@ def busy(*, afresh: bool) -> None:
             click.echo(f"{clinic.id}: forgot {removed}, no longer in the profile")
     if refused:
         raise click.ClickException("Not every calendar could be read:\n" + _listed(refused))
+
+
+@intake.command("renew-calendars")
+@_in_app
+def renew_calendars() -> None:
+    """Let every calendar take over a clinic's new address, telephone or name; run it after such a change.
+
+    Files that patients added before stay as they are; subscribed calendars follow.
+    """
+    state = current_state()
+    for clinic in _clinics(state):
+        try:
+            renewed = journeys_feeds.renew(_office(state, clinic))
+        except IntakeError as error:
+            raise click.ClickException(f"{clinic.id}: {error} Run this again.") from None
+        click.echo(f"{clinic.id}: {renewed} sessions to come will be read anew")
 
 
 def _read_calendar(state: State, clinic: Clinic, source: BusySource, *, afresh: bool) -> Iterator[str]:

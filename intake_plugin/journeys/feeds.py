@@ -17,7 +17,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -29,7 +29,7 @@ from intake_plugin.calendars.visits import Visit, Words
 from intake_plugin.errors import NotFound
 from intake_plugin.journeys.booking import appointments_of, series_of
 from intake_plugin.journeys.intake import require
-from intake_plugin.journeys.office import Office, note, transaction, writing
+from intake_plugin.journeys.office import SYSTEM, Office, note, transaction, writing
 from intake_plugin.journeys.visits import PatientVisits, clinic_visit, style_of
 from intake_plugin.records import audit, tokens
 from intake_plugin.records.base import UTCDateTime
@@ -223,6 +223,40 @@ def _note_staff(office: Office, staff: Staff, feed: Feed, action: str) -> None:
         object_id=feed.hash,
         payload={"resource": feed.resource_id, "label": feed.label},
     )
+
+
+def renew(office: Office) -> int:
+    """Let calendars take over what a changed profile says of the sessions to come; return how many.
+
+    A clinic's address or telephone is no part of a session, so a change of it raises no SEQUENCE; and
+    Google leaves an event as it is unless its SEQUENCE has risen. Raises Busy when the database gave
+    no lock.
+    """
+    to_come = (
+        Appointment.clinic_id == office.clinic.id,
+        Appointment.state == AppointmentState.BOOKED,
+        Appointment.end_at > office.now,
+    )
+    risen = {
+        "sequence": Appointment.sequence + 1,
+        "version": Appointment.version + 1,
+        "modified_at": office.now,
+    }
+    with transaction(office):
+        statement = sa.update(Appointment).where(*to_come).values(risen)
+        result = office.session.execute(statement, execution_options={"synchronize_session": False})
+        renewed = cast("sa.CursorResult[Any]", result).rowcount
+        audit.record(
+            office.session,
+            clinic_id=office.clinic.id,
+            now=office.now,
+            actor=SYSTEM,
+            action="calendars renewed",
+            object_kind="clinic",
+            object_id=office.clinic.id,
+            payload={"appointments": renewed},
+        )
+    return renewed
 
 
 # Tables and not entities: these queries answer nearly every request, and the mapper has no part in them.

@@ -109,6 +109,11 @@ def test_an_approval_without_a_name_or_of_another_version_is_none(
     assert (code, "nobody answers for microneedling" in output) == (1, True)
 
 
+def test_calendars_are_renewed_clinic_by_clinic(make_site: MakeSite) -> None:
+    code, output = run(make_site(clinic()), "renew-calendars")
+    assert (code, output) == (0, "test-clinic: 0 sessions to come will be read anew\n")
+
+
 def test_old_rules_for_the_clinics_clock_are_told(make_site: MakeSite, tmp_path: Path) -> None:
     profile = approve(clinic())
     zones = resources.files("tzdata") / "zoneinfo"

@@ -208,6 +208,41 @@ def test_care_entries_keep_their_identity_when_a_session_moves(desk: Desk) -> No
     assert all(after[uid] > before[uid] for uid in before)
 
 
+def test_a_new_address_reaches_calendars_that_look_at_the_sequence_only(
+    make_desk: Callable[..., Desk], clinician: Staff
+) -> None:
+    desk = make_desk()
+    case = desk.booked()
+    raws = [
+        feeds.make_patient_feed(desk.office, case),
+        feeds.make_clinic_feed(desk.office, clinician, locale="en", label="Desk"),
+    ]
+    first, second, *rest = sessions(desk, case)
+    second.state, second.sequence = AppointmentState.CANCELLED, 1
+    desk.session.commit()
+    moved = replace(CLINIC, contact=replace(CLINIC.contact, address="9 Quay Street"))
+    after = make_desk(clinic=moved, now=first.end_at)
+    before = {raw: events(read(desk, raw)) for raw in raws}
+    tags = [tag(after, raw) for raw in raws]
+    assert feeds.renew(after.office) == 2
+    assert not set(tags) & {tag(after, raw) for raw in raws}
+    for raw in raws:
+        found = events(read(after, raw))
+        for each in (first, second, *rest):
+            old, new = (int(str(one[each.id]["SEQUENCE"])) for one in (before[raw], found))
+            assert new == old + (each in rest)
+            assert found[each.id]["LOCATION"] == "9 Quay Street"
+        for each in rest:
+            assert (
+                found[each.id].last_modified
+                == found[each.id].stamp
+                == after.office.now.replace(microsecond=0)
+            )
+    assert audit.verify(desk.session, CLINIC.id) == ()
+    elsewhere = make_desk(clinic=replace(moved, id="elsewhere"))
+    assert feeds.renew(elsewhere.office) == 0
+
+
 def test_one_entry_stands_for_all_care_that_begins_together(desk: Desk) -> None:
     case = desk.booked()
     feeds.choose(desk.office, case, Choices(care=True, details=False))
