@@ -45,6 +45,7 @@ from intake_plugin.records.tables import (
     Occupancy,
     Series,
 )
+from intake_plugin.scheduling.hours import Dates
 from intake_plugin.scheduling.slots import offers
 from intake_plugin.settings import Clinic
 from intake_plugin.state import KEY, State
@@ -192,7 +193,7 @@ def offer_seconds(office: Office, case: Case, rounds: int = 15) -> float:
     last = FIRST + dt.timedelta(days=DAYS - 1)
 
     def month() -> None:
-        sweep = sweep_of(office, case, needed, FIRST, last)
+        sweep = sweep_of(office, case, needed, [Dates(FIRST, last)])
         assert offers(sweep, first=FIRST, last=last)
 
     return min(_seconds(month) for _ in range(rounds))

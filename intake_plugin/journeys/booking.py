@@ -40,7 +40,9 @@ from intake_plugin.journeys.times import (
     sweep_of,
     taken_of,
 )
+from intake_plugin.records.base import store
 from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState, Series
+from intake_plugin.scheduling.hours import Dates
 from intake_plugin.scheduling.series import Gap, Pattern, ProblemKind, Proposal, check, propose
 from intake_plugin.scheduling.slots import Slot, Sweep, days, offers, validate
 from intake_plugin.settings import Resource
@@ -171,7 +173,7 @@ def times(
     session = session_of(office, case)
     soonest, horizon = _bounds(office, case)
     start = soonest if first is None else min(max(first, soonest), horizon)
-    sweep = sweep_of(office, case, session, start, horizon if first is None else start + WEEK)
+    sweep = sweep_of(office, case, session, [Dates(start, horizon if first is None else start + WEEK)])
     if first is None:
         start = _first_week(sweep, start, horizon, asked)
     last = min(start + WEEK - dt.timedelta(days=1), horizon)
@@ -194,7 +196,7 @@ def month(office: Office, case: Case, *, date: dt.date, practitioner_id: str | N
     first = min(max(date, soonest), horizon).replace(day=1)
     following = Wait(months=1).after(first)
     start, last = max(first, soonest), min(following - dt.timedelta(days=1), horizon)
-    sweep = sweep_of(office, case, session_of(office, case), start, last)
+    sweep = sweep_of(office, case, session_of(office, case), [Dates(start, last)])
     return Month(
         first=first,
         days=days(sweep, first=start, last=last, practitioner_id=asked),
@@ -339,17 +341,17 @@ def _planned(office: Office, case: Case, choice: Choice, *, alternatives: int = 
     inside = all(start <= arrive < end for arrive in chosen.values())
     if 1 not in chosen or not inside or chosen[1] >= horizon:
         raise TimeTaken("Not every time lies where this series can be. Choose other times.")
-    dates = [arrive.astimezone(office.clinic.zone).date() for arrive in chosen.values()]
-    first_date, last_date = min(dates), max(dates)
+    dates = {arrive.astimezone(office.clinic.zone).date() for arrive in chosen.values()}
+    reach = [Dates(date, date) for date in sorted(dates)]
     if alternatives or len(chosen) < course.sessions:
-        last = first_date
+        last = min(dates)
         for _ in range(course.sessions):
             last = course.gap_max.after(last)
-        last_date = max(last, last_date)
-    taken = taken_of(office, case, first_date, last_date)
+        reach = [Dates(min(dates), max(last, *dates))]
+    taken = taken_of(office, case, reach)
     # A held time stays the patient's to book, although the clinic's notice passes meanwhile.
     since = choice.since if choice.until > office.now else office.now
-    sweep = sweep_of(office, case, session, first_date, last_date, taken=taken, since=since)
+    sweep = sweep_of(office, case, session, reach, taken=taken, since=since)
     first = validate(sweep, chosen[1], practitioner_id=asked) or validate(sweep, chosen[1])
     gap = partial(gap_of, course)
     proposals = propose(
@@ -470,7 +472,8 @@ def _book(office: Office, case: Case, plan: SeriesPlan) -> Series:
     wanted = {stretch: appointments[ordinal].id for stretch, ordinal in holding.apart(plan.slots).items()}
     # The claims first: whoever is too late has written nothing else yet.
     holding.book(office, case, wanted, plan.taken)
-    office.session.add_all([series, *appointments.values()])
+    store(office.session, [series])
+    store(office.session, list(appointments.values()))
     return series
 
 

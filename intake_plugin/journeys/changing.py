@@ -38,6 +38,7 @@ from intake_plugin.journeys.office import PATIENT, Office, decided, note, writin
 from intake_plugin.journeys.times import Session, gap_of, midnight_of, session_of, sweep_of, taken_of
 from intake_plugin.records import audit
 from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState, Occupancy
+from intake_plugin.scheduling.hours import Dates
 from intake_plugin.scheduling.moves import Standing, followers, squeeze, window
 from intake_plugin.scheduling.series import ProblemKind, Proposal
 from intake_plugin.scheduling.slots import Slot, Sweep, offers, validate
@@ -205,8 +206,9 @@ class _Course:
     def sweep(self, first: dt.date, last: dt.date) -> tuple[Sweep, Taken]:
         # A day more, because a visit may run over midnight.
         last += dt.timedelta(days=1)
-        taken = taken_of(self.office, self.case, first, last, without=self.moving_ids)
-        found = sweep_of(self.office, self.case, self.session, first, last, taken=taken)
+        reach = [Dates(first, last)]
+        taken = taken_of(self.office, self.case, reach, without=self.moving_ids)
+        found = sweep_of(self.office, self.case, self.session, reach, taken=taken)
         return found if self.staff is None else replace(found, earliest=self.office.now), taken
 
 

@@ -22,6 +22,7 @@ from intake_plugin.journeys.intake import answers_of, next_step, require, submit
 from intake_plugin.journeys.office import Office, note, writing
 from intake_plugin.journeys.suitability import numbing_of
 from intake_plugin.records import audit
+from intake_plugin.records.base import Base
 from intake_plugin.records.tables import Case, CaseState, Signature
 
 
@@ -35,9 +36,18 @@ class DocumentState:
     @property
     def settled(self) -> bool:
         """Signed, or declined where declining is allowed."""
-        return self.signature is not None and not (self.rendered.required and self.signature.declined)
+        return _settles(None if self.signature is None else self.signature.declined, self.rendered)
 
 
+_SIGNATURES = Base.metadata.tables[Signature.__tablename__]
+_GIVEN_FOR = (
+    sa.select(*(_SIGNATURES.c[name] for name in ("document_id", "sha256", "answers_hash", "declined")))
+    .where(
+        _SIGNATURES.c.clinic_id == sa.bindparam("clinic_id"), _SIGNATURES.c.case_id == sa.bindparam("case_id")
+    )
+    .order_by(_SIGNATURES.c.signed_at)
+)
+"""All of a case's signatures that tells whether they count; their texts are long and sealed."""
 SIGNED_FOR_GOOD = frozenset({CaseState.BOOKED, CaseState.CLOSED})
 
 
@@ -122,8 +132,21 @@ def proceed(office: Office, case: Case) -> None:
 
 
 def settled(office: Office, case: Case) -> bool:
-    """Whether every document, as it reads now, is signed or declined."""
-    return all(document.settled for document in documents(office, case))
+    """Whether every document, as it reads now, is signed, or declined where it may be."""
+    if case.state in SIGNED_FOR_GOOD:
+        return True
+    hashes = submitted_hashes(case)
+    last = {
+        (row.document_id, row.sha256): row.declined
+        for row in office.connection.execute(_GIVEN_FOR, {"clinic_id": office.clinic.id, "case_id": case.id})
+        if row.answers_hash in hashes
+    }
+    return all(_settles(last.get((each.id, each.sha256)), each) for each in _rendered(office, case))
+
+
+def _settles(declined: bool | None, rendered: RenderedConsent) -> bool:
+    """Whether the last act on a document, None for none, leaves nothing to be done."""
+    return declined is not None and not (declined and rendered.required)
 
 
 def _rendered(office: Office, case: Case) -> tuple[RenderedConsent, ...]:

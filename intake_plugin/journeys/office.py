@@ -3,8 +3,9 @@
 Rules of writing, in words:
 
 - A use case commits once, at its end; what fails before leaves nothing behind.
-- The case's row is locked before it is read for writing, and its version is checked on the way
-  out, so that of two tabs one wins and the other is told (`Stale`).
+- The case's row is locked before anything is decided from it, and read again if it has changed
+  since it was read. Its version is checked on the way out, so that of two tabs one wins and the
+  other is told (`Stale`). Every write to a case goes through the ORM, which counts the version.
 - On SQLite, which locks no rows, the same step takes the database's one write lock, so that what
   is read afterwards stays true until the commit.
 - Locks are taken in one order: case, then claims in key order, then the head of the audit chain.
@@ -29,11 +30,19 @@ from sqlalchemy.orm.exc import StaleDataError
 from intake_plugin.clinical.protocol import Protocol, Texts
 from intake_plugin.errors import Busy, NotFound, Stale, TimeTaken
 from intake_plugin.records import audit, locks
+from intake_plugin.records.base import Base
 from intake_plugin.records.keyring import KeyRing
 from intake_plugin.records.tables import AuditEntry, Case
 from intake_plugin.settings import Clinic, Settings, Treatment
 
 T = TypeVar("T")
+
+_CASES = Base.metadata.tables[Case.__tablename__]
+_LOCK = (
+    sa.select(_CASES.c.version)
+    .where(_CASES.c.clinic_id == sa.bindparam("clinic_id"), _CASES.c.id == sa.bindparam("case_id"))
+    .with_for_update()
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -45,6 +54,11 @@ class Office:
     settings: Settings
     keyring: KeyRing
     now: dt.datetime
+
+    @property
+    def connection(self) -> sa.Connection:
+        """The current transaction, for statements on tables; they do not flush what is pending."""
+        return self.session.connection({"mapper": Case})
 
     @property
     def today(self) -> dt.date:
@@ -95,8 +109,7 @@ def transaction(office: Office) -> Iterator[None]:
     failure of the database stays what it is.
     """
     try:
-        connection = office.session.connection({"mapper": Case})
-        with locks.patience(connection, office.settings.lock_timeout):
+        with locks.patience(office.connection, office.settings.lock_timeout):
             yield
             office.session.flush()
         office.session.commit()
@@ -119,17 +132,27 @@ def writing(office: Office, case: Case) -> Iterator[Case]:
     """Lock `case`, yield it as it is stored now, and commit (see `transaction`)."""
     with transaction(office):
         _lock_sqlite(office, case)
-        statement = (
-            sa.select(Case)
-            .where(Case.clinic_id == office.clinic.id, Case.id == case.id)
-            .with_for_update()
-            .execution_options(populate_existing=True)
-        )
-        locked = office.session.scalars(statement).one_or_none()
+        locked = _lock(office, case)
         if locked is None:
             raise NotFound("This case is no longer stored.")
         yield locked
-        locked.updated_at = office.now
+
+
+def _lock(office: Office, case: Case) -> Case | None:
+    """Lock the case's row and return the case as it is stored now, or None if it is gone."""
+    known = sa.inspect(case)
+    version = known.dict.get("version") if known.session is office.session else None
+    if version is not None:
+        mine = {"clinic_id": office.clinic.id, "case_id": case.id}
+        if office.connection.scalar(_LOCK, mine) == version:
+            return case
+    statement = (
+        sa.select(Case)
+        .where(Case.clinic_id == office.clinic.id, Case.id == case.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return office.session.scalars(statement).one_or_none()
 
 
 def _lock_sqlite(office: Office, case: Case) -> None:
@@ -167,7 +190,9 @@ def note(
     *,
     actor: audit.Actor = PATIENT,
 ) -> AuditEntry:
-    """Leave the audit entry of an act on a case in the current transaction."""
+    """Leave the audit entry of an act on a case in the current transaction; the act's last write."""
+    if sa.inspect(case).modified:
+        case.updated_at = office.now
     if actor is PATIENT:
         actor = audit.Actor(kind="patient", id=case.id)
     return audit.record(

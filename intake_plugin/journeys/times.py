@@ -21,11 +21,12 @@ from intake_plugin.journeys.office import Office
 from intake_plugin.journeys.suitability import Unsuitable, numbing_of
 from intake_plugin.records.tables import TICK, Case
 from intake_plugin.scheduling.clocks import Interval
-from intake_plugin.scheduling.hours import merge, open_intervals
+from intake_plugin.scheduling.hours import Dates, merge, open_intervals
 from intake_plugin.scheduling.slots import ResourceCalendar, Span, Sweep, by_lane
 from intake_plugin.settings import Closure, Hours, Resource
 
-_MARGIN = dt.timedelta(days=2)
+_DAY = dt.timedelta(days=1)
+_MARGIN = 2 * _DAY
 """A visit may run over midnight, and buffers further."""
 
 
@@ -80,17 +81,19 @@ def gap_of(course: CoursePlan, date: dt.date) -> tuple[dt.date, dt.date, dt.date
 
 
 def taken_of(
-    office: Office, case: Case | None, first: dt.date, last: dt.date, *, without: Collection[str] = ()
+    office: Office, case: Case | None, reach: Sequence[Dates], *, without: Collection[str] = ()
 ) -> Taken:
-    """Load what is taken from `first` to `last`, local dates, both included, as this case sees it.
+    """Load what is taken on the local dates of `reach`, sorted, as this case sees it.
 
-    A stretch is looked for from the day before, because it may run over midnight. `without` names
-    the appointments that are about to move: what they take counts as free. What a calendar from
-    outside calls busy takes every lane.
+    A stretch is looked for from the day before to the day after, because it may run over midnight.
+    `without` names the appointments that are about to move: what they take counts as free. What a
+    calendar from outside calls busy takes every lane.
     """
-    start = midnight_of(office, first - dt.timedelta(days=1))
-    taken = load_taken(office, case, start, midnight_of(office, last + dt.timedelta(days=1)), without=without)
-    outside = busy.blocked(office, start, midnight_of(office, last + _MARGIN))
+    spans = [
+        (midnight_of(office, first - _DAY), midnight_of(office, last + _MARGIN)) for first, last in reach
+    ]
+    taken = load_taken(office, case, spans, without=without)
+    outside = busy.blocked(office, spans[0][0], spans[-1][1])
     if not outside:
         return taken
     together = {
@@ -107,13 +110,12 @@ def sweep_of(
     office: Office,
     case: Case,
     session: Session,
-    first: dt.date,
-    last: dt.date,
+    reach: Sequence[Dates],
     *,
     taken: Taken | None = None,
     since: dt.datetime | None = None,
 ) -> Sweep:
-    """Return the sweep of `first` to `last`, local dates, both included, for a case.
+    """Return the sweep of the local dates of `reach`, sorted, for a case.
 
     `taken` is loaded where it is not given. `since` is the moment from which the clinic's notice
     counts, now if left out.
@@ -122,9 +124,8 @@ def sweep_of(
         office,
         protocol_id=case.protocol_id,
         span=session.span,
-        first=first,
-        last=last,
-        taken=taken or taken_of(office, case, first, last),
+        reach=reach,
+        taken=taken or taken_of(office, case, reach),
         since=since,
         not_before=case.not_before,
         forbidden=Unsuitable(office, case),
@@ -136,8 +137,7 @@ def sweep_for(
     *,
     protocol_id: str,
     span: Span,
-    first: dt.date,
-    last: dt.date,
+    reach: Sequence[Dates],
     taken: Taken,
     since: dt.datetime | None = None,
     not_before: dt.date | None = None,
@@ -145,7 +145,7 @@ def sweep_for(
 ) -> Sweep:
     """Return the sweep for visits of this span, whoever comes; see `sweep_of`."""
     clinic = office.clinic
-    openings = _Openings(office, first, last)
+    openings = _Openings(office, reach)
     return Sweep(
         zone=clinic.zone,
         grid=clinic.booking.grid,
@@ -157,7 +157,7 @@ def sweep_for(
         ),
         needs=tuple(dict.fromkeys(resource.kind for resource in clinic.resources)),
         earliest=(since or office.now) + clinic.booking.notice,
-        latest=midnight_of(office, last + dt.timedelta(days=1)),
+        latest=midnight_of(office, reach[-1].last + _DAY),
         not_before=not_before,
         forbidden=forbidden,
         tick=TICK,
@@ -165,10 +165,13 @@ def sweep_for(
 
 
 class _Openings:
-    """The openings of a range of dates, worked out once for all resources with the same hours."""
+    """The openings of some dates, worked out once for all resources with the same hours.
 
-    def __init__(self, office: Office, first: dt.date, last: dt.date) -> None:
-        self._zone, self._first, self._last = office.clinic.zone, first, last
+    The day after each is among them, because a visit may run over midnight.
+    """
+
+    def __init__(self, office: Office, reach: Sequence[Dates]) -> None:
+        self._zone, self._reach = office.clinic.zone, reach
         self._known: dict[tuple[int, tuple[Closure, ...]], tuple[Interval, ...]] = {}
 
     def of(self, hours: Hours, closures: tuple[Closure, ...]) -> tuple[Interval, ...]:
@@ -176,8 +179,15 @@ class _Openings:
         # Hours are mappings, which cannot be keys; the clinic's profile outlives this object.
         key = id(hours), closures
         if key not in self._known:
-            found = open_intervals(hours, self._zone, self._first, self._last, closures)
-            self._known[key] = tuple(found)
+            self._known[key] = tuple(
+                merge(
+                    sorted(
+                        interval
+                        for first, last in self._reach
+                        for interval in open_intervals(hours, self._zone, first, last + _DAY, closures)
+                    )
+                )
+            )
         return self._known[key]
 
 

@@ -25,6 +25,7 @@ from intake_plugin.journeys.times import midnight_of, serves, session_of, sweep_
 from intake_plugin.records import audit
 from intake_plugin.records.tables import TICK, Appointment, Block, Case, Occupancy
 from intake_plugin.scheduling.clocks import SECOND, Interval
+from intake_plugin.scheduling.hours import Dates
 from intake_plugin.scheduling.slots import Span, Sweep
 from intake_plugin.scheduling.why import Obstacle, ObstacleKind, why_not
 from intake_plugin.settings import Closure, Resource
@@ -118,11 +119,12 @@ def _answer(office: Office, local: dt.datetime, resource: Resource | None, case:
     if case is None:
         protocol_id, treatment = next(iter(office.clinic.treatments.items()))
         span = _shortest(treatment.protocol)
-        taken = taken_of(office, None, date, last)
-        sweep = sweep_for(office, protocol_id=protocol_id, span=span, first=date, last=last, taken=taken)
+        reach = [Dates(date, last)]
+        taken = taken_of(office, None, reach)
+        sweep = sweep_for(office, protocol_id=protocol_id, span=span, reach=reach, taken=taken)
     else:
         protocol_id = case.protocol_id
-        sweep = sweep_of(office, case, session_of(office, case), date, last)
+        sweep = sweep_of(office, case, session_of(office, case), [Dates(date, last)])
     sweep = replace(sweep, latest=_horizon(office, sweep))
     reasons = [Reason(kind="skipped")] if arrive is None else _reasons(office, sweep, arrive, resource, case)
     return Why(
