@@ -8,19 +8,21 @@ validates what a patient chose.
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, replace
+from zoneinfo import ZoneInfo
 
 from intake_plugin.clinical.course import CoursePlan, area_of, plan_course
 from intake_plugin.clinical.numbing import NumbingChoice, NumbingPlan, home_contact
 from intake_plugin.clinical.numbing import plan as plan_numbing
 from intake_plugin.journeys import busy
-from intake_plugin.journeys.holding import EVERY_LANE, Taken, load_taken
+from intake_plugin.journeys.holding import EVERY_LANE, Stretch, Taken, load_taken
 from intake_plugin.journeys.intake import answers_of
 from intake_plugin.journeys.office import Office
 from intake_plugin.journeys.suitability import Unsuitable, numbing_of
 from intake_plugin.records.tables import TICK, Case
-from intake_plugin.scheduling.clocks import Interval
+from intake_plugin.scheduling.clocks import Interval, instant
 from intake_plugin.scheduling.hours import Dates, merge, open_intervals
 from intake_plugin.scheduling.slots import ResourceCalendar, Span, Sweep, by_lane
 from intake_plugin.settings import Closure, Hours, Resource
@@ -120,12 +122,13 @@ def sweep_of(
     `taken` is loaded where it is not given. `since` is the moment from which the clinic's notice
     counts, now if left out.
     """
+    taken = taken or taken_of(office, case, reach)
     return sweep_for(
         office,
         protocol_id=case.protocol_id,
         span=session.span,
         reach=reach,
-        taken=taken or taken_of(office, case, reach),
+        taken=taken,
         since=since,
         not_before=case.not_before,
         forbidden=Unsuitable(office, case),
@@ -161,7 +164,15 @@ def sweep_for(
         not_before=not_before,
         forbidden=forbidden,
         tick=TICK,
+        held=_by_date(taken.mine, clinic.zone),
     )
+
+
+def _by_date(held: Collection[Stretch], zone: ZoneInfo) -> dict[dt.date, set[tuple[str, int]]]:
+    found: dict[dt.date, set[tuple[str, int]]] = defaultdict(set)
+    for each in held:
+        found[instant(each.start).astimezone(zone).date()].add((each.resource_id, each.lane))
+    return found
 
 
 class _Openings:

@@ -14,9 +14,10 @@ The rules, which the sweep below obeys in one pass:
   opening: hours say when patients are seen, not when a room is cleaned.
 - No arrival before the end of notice, none at or after the horizon, none on a local date before the
   clinical outcome allows it or on one that a rule forbids.
-- Of several free resources the one with the fewest arrivals of that date lost to claims is taken,
-  then the first by id; of its lanes the lowest. The choice depends on nothing but the date, so a
-  sweep of a month and a sweep of its one day agree.
+- Of several free resources one that is held for the patient on that date is taken, then the one
+  with the fewest arrivals of that date lost to claims, then the first by id; of its lanes the
+  lowest. The choice depends on nothing but the date, so a sweep of a month and a sweep of its one
+  day agree.
 - Everything is half-open: a session may start at the second another ends.
 - Offering and validating are the same act. A time is valid when the sweep of its date offers it.
 - The loops end: a sweep never looks beyond the openings it was given, whatever dates are asked.
@@ -28,8 +29,8 @@ from __future__ import annotations
 
 import datetime as dt
 from bisect import bisect_left, bisect_right
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import compress
 from operator import gt, itemgetter
 from typing import Literal, NamedTuple
@@ -203,8 +204,9 @@ class Sweep:
     `latest` the end of the horizon, both aware; an arrival lies in [earliest, latest). A session
     takes one seat of every kind in `needs`, so a clinic that lists no rooms leaves them out there.
     `tick` is the step in which claims are stored; busy times are widened to it, so that nothing is
-    offered that the store would refuse. Raises ValueError for naive datetimes, an empty grid, or
-    openings out of order.
+    offered that the store would refuse. `held` has, by local date, the (resource id, lane) of what is
+    held for the patient: free to them, and theirs first. Raises ValueError for naive datetimes, an
+    empty grid, or openings out of order.
     """
 
     zone: ZoneInfo
@@ -218,6 +220,7 @@ class Sweep:
     forbidden: Container[dt.date] = frozenset()
     needs: tuple[Kind, ...] = ("practitioner", "room")
     tick: dt.timedelta = SECOND
+    held: Mapping[dt.date, Container[tuple[str, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for end in (self.earliest, self.latest):
@@ -235,7 +238,8 @@ def offers(sweep: Sweep, *, first: dt.date, last: dt.date, practitioner_id: str 
     board = _board(sweep, first, last, practitioner_id)
     slots: list[Slot] = []
     for day in board.days:
-        order = {kind: _fairest_first(lanes, day.number) for kind, lanes in board.lanes.items()}
+        held = sweep.held.get(day.date, ())
+        order = {kind: _fairest_first(lanes, day.number, held) for kind, lanes in board.lanes.items()}
         practitioners, rooms = order.get("practitioner", ()), order.get("room", ())
         slots.extend(
             Slot(
@@ -461,8 +465,12 @@ def _require_order(where: str, intervals: Sequence[Interval]) -> None:
         )
 
 
-def _fairest_first(lanes: Sequence[_Lane], day: int) -> list[_Lane]:
-    return sorted(lanes, key=lambda lane: (lane.lost[day], lane.seat.resource_id, lane.seat.lane))
+def _fairest_first(lanes: Sequence[_Lane], day: int, held: Container[tuple[str, int]]) -> list[_Lane]:
+    def order(lane: _Lane) -> tuple[bool, int, str, int]:
+        name, number = lane.seat.resource_id, lane.seat.lane
+        return (name, number) not in held, lane.lost[day], name, number
+
+    return sorted(lanes, key=order)
 
 
 def _first_free(lanes: Sequence[_Lane], index: int) -> Seat | None:
