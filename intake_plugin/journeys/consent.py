@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,7 +19,7 @@ from intake_plugin.clinical.consent import documents as documents_for
 from intake_plugin.clinical.course import plan_course
 from intake_plugin.clinical.numbing import NumbingChoice
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
-from intake_plugin.journeys.intake import answers_of, next_step, require, submitted_hashes
+from intake_plugin.journeys.intake import answers_of, is_submitted, next_step, require
 from intake_plugin.journeys.office import Office, note, writing
 from intake_plugin.journeys.suitability import numbing_of
 from intake_plugin.records import audit
@@ -70,19 +71,26 @@ def documents(office: Office, case: Case) -> tuple[DocumentState, ...]:
     Once the series is booked these are the copies as they were signed, whatever the clinic's texts
     say since.
     """
-    given = office.session.scalars(
-        sa.select(Signature)
-        .where(Signature.clinic_id == office.clinic.id, Signature.case_id == case.id)
-        .order_by(Signature.signed_at)
-        .execution_options(populate_existing=True)
-    ).all()
-    hashes = submitted_hashes(case)
-    counting = [signature for signature in given if signature.answers_hash in hashes]
+    values = {"clinic_id": office.clinic.id, "case_id": case.id}
+    given = office.session.scalars(_given(), values, execution_options={"populate_existing": True}).all()
+    counting = [signature for signature in given if is_submitted(case, signature.answers_hash)]
     if case.state in SIGNED_FOR_GOOD:
         return _copies(counting)
     return tuple(
         DocumentState(rendered=rendered, signature=_latest(counting, rendered))
         for rendered in _rendered(office, case)
+    )
+
+
+@cache
+def _given() -> sa.Select[Signature]:
+    return (
+        sa.select(Signature)
+        .where(
+            Signature.clinic_id == sa.bindparam("clinic_id"),
+            Signature.case_id == sa.bindparam("case_id"),
+        )
+        .order_by(Signature.signed_at)
     )
 
 
@@ -135,11 +143,10 @@ def settled(office: Office, case: Case) -> bool:
     """Whether every document, as it reads now, is signed, or declined where it may be."""
     if case.state in SIGNED_FOR_GOOD:
         return True
-    hashes = submitted_hashes(case)
     last = {
         (row.document_id, row.sha256): row.declined
         for row in office.connection.execute(_GIVEN_FOR, {"clinic_id": office.clinic.id, "case_id": case.id})
-        if row.answers_hash in hashes
+        if is_submitted(case, row.answers_hash)
     }
     return all(_settles(last.get((each.id, each.sha256)), each) for each in _rendered(office, case))
 

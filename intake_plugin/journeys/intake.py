@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from intake_plugin.clinical import answers as answering
 from intake_plugin.clinical import screening as screens
-from intake_plugin.clinical.answers import Answer, PartialDate
-from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome
+from intake_plugin.clinical.answers import Answer, Answers, PartialDate
+from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome, Protocol
 from intake_plugin.clinical.questionnaire import first_unanswered, outdated, prune, walk
 from intake_plugin.clinical.screening import Screening
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
@@ -81,32 +81,62 @@ def identity_of(case: Case) -> Identity | None:
     return None if stored is None else Identity.from_json(stored)
 
 
-def given_of(case: Case) -> dict[str, Answer]:
+class _Opened(NamedTuple):
+    """What the seals of a case hold, opened once; `counting` by protocol and day."""
+
+    sealed: tuple[bytes, bytes | None]
+    given: Answers
+    outdated: frozenset[str]
+    standing: Answers
+    counting: dict[tuple[Protocol, dt.date], Answers]
+
+
+def _opened(case: Case) -> _Opened:
+    # Kept with the row itself: the next request loads the row anew and opens it anew, and a value
+    # sealed since is another value.
+    memory = sa.inspect(case).info
+    sealed = case.answers_sealed, case.identity_sealed
+    opened: _Opened | None = memory.get("opened")
+    if opened is None or opened.sealed != sealed:
+        opened = memory["opened"] = _open(case, sealed)
+    return opened
+
+
+def _open(case: Case, sealed: tuple[bytes, bytes | None]) -> _Opened:
+    stored, identity = case.answers, identity_of(case)
+    given = answering.from_json(stored.get(GIVEN, {}))
+    outdated_ids = frozenset(stored.get(OUTDATED, ()))
+    standing = {key: value for key, value in given.items() if key not in outdated_ids}
+    if identity is not None:
+        standing[BIRTH_DATE] = PartialDate.of(identity.birth_date)
+    return _Opened(sealed, given, outdated_ids, standing, {})
+
+
+def given_of(case: Case) -> Answers:
     """Return every answer ever given in the draft, for the forms; see `answers_of` for those that count."""
-    return answering.from_json(case.answers.get(GIVEN, {}))
+    return _opened(case).given
 
 
-def answers_of(case: Case) -> dict[str, Answer]:
+def answers_of(case: Case) -> Answers:
     """Return the answers that stand, with the date of birth once it is known.
 
     An answer given about another area, say, than the one chosen since does not stand: its question
     is open again, and its form shows what was answered before.
     """
-    outdated_ids = _outdated_ids(case)
-    standing = {key: value for key, value in given_of(case).items() if key not in outdated_ids}
-    identity = identity_of(case)
-    if identity is not None:
-        standing[BIRTH_DATE] = PartialDate.of(identity.birth_date)
-    return standing
+    return _opened(case).standing
 
 
-def counting_of(office: Office, case: Case) -> dict[str, Answer]:
+def counting_of(office: Office, case: Case) -> Answers:
     """Return the answers that a submit would screen: those that stand to questions still asked."""
-    return prune(office.protocol_of(case), answers_of(case), today=office.today)[0]
+    opened, protocol = _opened(case), office.protocol_of(case)
+    key = protocol, office.today
+    if key not in opened.counting:
+        opened.counting[key] = prune(protocol, opened.standing, today=office.today)[0]
+    return opened.counting[key]
 
 
 def _outdated_ids(case: Case) -> frozenset[str]:
-    return frozenset(case.answers.get(OUTDATED, ()))
+    return _opened(case).outdated
 
 
 def answers_hash(case: Case) -> str:
@@ -123,13 +153,13 @@ def answers_hashes(case: Case) -> tuple[str, ...]:
     return current_keyring().macs("answers", canonical.encode())
 
 
-def submitted_hashes(case: Case) -> frozenset[str]:
-    """Return every hash that stands for the answers this case was submitted with; none before that.
+def is_submitted(case: Case, hashed: str) -> bool:
+    """Whether a hash stands for the answers this case was submitted with; none does before that.
 
     What was signed or decided on them counts although the keys have changed in between.
     """
     stored = case.answers_hash
-    return frozenset() if stored is None else frozenset({stored, *answers_hashes(case)})
+    return stored is not None and (hashed == stored or hashed in answers_hashes(case))
 
 
 def screening_of(case: Case) -> Screening | None:

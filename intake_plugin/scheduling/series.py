@@ -23,13 +23,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import Literal
+from itertools import chain, combinations, islice
+from typing import Literal, NamedTuple
 
-from intake_plugin.scheduling.slots import Slot, Sweep, offers, validate
+from intake_plugin.scheduling.clocks import DAY, midnight, seconds
+from intake_plugin.scheduling.slots import Board, Slot, Sweep, board, validate
 
 Gap = Callable[[dt.date], tuple[dt.date, dt.date, dt.date]]
 """From one session's local date to the earliest, usual and latest date of the next."""
+
+_WEEK = 7
 
 ProblemKind = Literal["short", "long", "taken", "not-offered"]
 
@@ -115,14 +118,13 @@ def propose(
         picked = (chosen or {}).get(ordinal)
         ranked = search.ranked(alternatives + 1) if picked is None or alternatives else []
         if picked is None:
-            slot = ranked[0] if ranked else None
-            conflict = slot is None or not search.exact(slot)
+            slot = ranked[0].slot if ranked else None
+            conflict = slot is None or ranked[0].inexact
         else:
             slot = _validated(sweep, picked, practitioner_id)
             conflict = slot is None
-        others = _spread(
-            [other for other in ranked if slot is None or other.arrive != slot.arrive], alternatives
-        )
+        own = None if slot is None else seconds(slot.arrive)
+        others = _spread([other for other in ranked if other.arrival != own], alternatives)
         series.append(Proposal(ordinal, slot, others, earliest, usual, latest, conflict))
     return tuple(series)
 
@@ -132,7 +134,8 @@ def _leading(sweep: Sweep, pattern: Pattern, first: Slot, alternatives: int, *, 
     if not lost:
         return Proposal(1, first, (), date, date, date, conflict=False)
     others = _Search(sweep, pattern, date, date, date, 0).ranked(alternatives) if alternatives else []
-    return Proposal(1, None, tuple(others[:alternatives]), date, date, date, conflict=True)
+    named = tuple(other.slot for other in others[:alternatives])
+    return Proposal(1, None, named, date, date, date, conflict=True)
 
 
 def check(
@@ -166,9 +169,31 @@ def check(
     return tuple(problems)
 
 
+class _Time(NamedTuple):
+    """A time that can be had; the nearer it comes to what is wanted, the earlier it sorts."""
+
+    inexact: bool
+    """The pattern is not kept whole, or not within the drift."""
+    far: bool
+    other: bool
+    """The practitioner asked for is not free."""
+    days: int
+    weekday: bool
+    off: int
+    """How many seconds the hour is off."""
+    arrival: int
+    day: int
+    board: Board
+    place: int
+
+    @property
+    def slot(self) -> Slot:
+        return self.board.slot(self.place)
+
+
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """The window of one session and how near a slot in it comes to what is wanted."""
+    """The window of one session and how near a time in it comes to what is wanted."""
 
     sweep: Sweep
     pattern: Pattern
@@ -177,37 +202,32 @@ class _Search:
     latest: dt.date
     drift_days: int
 
-    def ranked(self, enough: int) -> list[Slot]:
-        """Return slots nearest first; the drift alone if it holds enough, else the whole window."""
+    def ranked(self, enough: int) -> list[_Time]:
+        """Return times nearest first; the drift alone if it holds enough, else the whole window."""
         drift = dt.timedelta(days=self.drift_days)
-        near = self._offers(max(self.usual - drift, self.earliest), min(self.usual + drift, self.latest))
-        found = near if len(near) >= enough else self._offers(self.earliest, self.latest)
-        return sorted(found, key=self._distance)
+        near = self._times(max(self.usual - drift, self.earliest), min(self.usual + drift, self.latest))
+        found = near if len(near) >= enough else self._times(self.earliest, self.latest)
+        return sorted(found)
 
-    def exact(self, slot: Slot) -> bool:
-        """Whether the slot keeps the whole pattern within the drift."""
-        return abs((slot.date - self.usual).days) <= self.drift_days and self.pattern.kept_by(slot)
-
-    def _offers(self, first: dt.date, last: dt.date) -> list[Slot]:
-        found = {slot.arrive: slot for slot in offers(self.sweep, first=first, last=last)}
-        if self.pattern.practitioner_id is not None:
-            asked = offers(self.sweep, first=first, last=last, practitioner_id=self.pattern.practitioner_id)
-            found |= {slot.arrive: slot for slot in asked}
+    def _times(self, first: dt.date, last: dt.date) -> list[_Time]:
+        asked = self.pattern.practitioner_id
+        found = self._on(board(self.sweep, first=first, last=last), other=asked is not None)
+        if asked is not None:
+            own = board(self.sweep, first=first, last=last, practitioner_id=asked)
+            found |= self._on(own, other=False)
         return list(found.values())
 
-    def _distance(self, slot: Slot) -> tuple[bool, bool, bool, int, bool, int, dt.datetime]:
-        local = slot.local_arrive
-        days = abs((local.date() - self.usual).days)
-        asked = self.pattern.practitioner_id
-        return (
-            not self.exact(slot),
-            days > self.drift_days,
-            asked is not None and slot.practitioner_id != asked,
-            days,
-            local.isoweekday() != self.pattern.weekday,
-            abs(_minutes(local.time()) - _minutes(self.pattern.time)),
-            slot.arrive,
-        )
+    def _on(self, times: Board, *, other: bool) -> dict[int, _Time]:
+        usual, wanted = midnight(self.usual) // DAY, _seconds(self.pattern.time)
+        shift = self.pattern.weekday - self.usual.isoweekday()
+        found: dict[int, _Time] = {}
+        for index, wall in times.walls():
+            day, second = divmod(wall, DAY)
+            days, off = abs(day - usual), abs(second - wanted)
+            far, weekday = days > self.drift_days, (day - usual - shift) % _WEEK != 0
+            inexact, arrival = far or other or weekday or off > 0, times.arrivals[index]
+            found[arrival] = _Time(inexact, far, other, days, weekday, off, arrival, day, times, index)
+        return found
 
 
 def _window(gap: Gap, date: dt.date) -> tuple[dt.date, dt.date, dt.date]:
@@ -216,14 +236,15 @@ def _window(gap: Gap, date: dt.date) -> tuple[dt.date, dt.date, dt.date]:
     return earliest, max(earliest, min(usual, latest)), latest
 
 
-def _spread(ranked: Sequence[Slot], count: int) -> tuple[Slot, ...]:
-    """Take the nearest slot of each date first, then the nearest of what is left."""
-    by_date: dict[dt.date, Slot] = {}
-    for slot in ranked:
-        by_date.setdefault(slot.date, slot)
+def _spread(ranked: Sequence[_Time], count: int) -> tuple[Slot, ...]:
+    """Take the nearest time of each date first, then the nearest of what is left."""
+    by_date: dict[int, _Time] = {}
+    for time in ranked:
+        by_date.setdefault(time.day, time)
     leading = list(by_date.values())[:count]
-    rest = [slot for slot in ranked if slot not in leading]
-    return tuple(leading + rest[: count - len(leading)])
+    taken = {time.arrival for time in leading}
+    rest = (time for time in ranked if time.arrival not in taken)
+    return tuple(time.slot for time in islice(chain(leading, rest), count))
 
 
 def _validated(sweep: Sweep, arrive: dt.datetime, practitioner_id: str | None) -> Slot | None:
@@ -254,5 +275,5 @@ def _without_claims(sweep: Sweep) -> Sweep:
     return replace(sweep, resources=tuple(replace(each, busy=(), blocked=()) for each in sweep.resources))
 
 
-def _minutes(time: dt.time) -> int:
-    return time.hour * 60 + time.minute
+def _seconds(time: dt.time) -> int:
+    return (time.hour * 60 + time.minute) * 60 + time.second

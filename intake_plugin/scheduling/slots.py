@@ -29,10 +29,10 @@ from __future__ import annotations
 
 import datetime as dt
 from bisect import bisect_left, bisect_right
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from operator import gt, itemgetter
+from operator import attrgetter, gt, itemgetter
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -45,8 +45,8 @@ from intake_plugin.scheduling.clocks import (
     Stretch,
     ambiguous,
     around,
+    clip,
     instant,
-    instants,
     midnight,
     seconds,
 )
@@ -235,44 +235,33 @@ def offers(sweep: Sweep, *, first: dt.date, last: dt.date, practitioner_id: str 
 
     `practitioner_id` asks for one practitioner; nothing is offered for an unknown one.
     """
-    board = _board(sweep, first, last, practitioner_id)
-    slots: list[Slot] = []
-    for day in board.days:
-        held = sweep.held.get(day.date, ())
-        order = {kind: _fairest_first(lanes, day.number, held) for kind, lanes in board.lanes.items()}
-        practitioners, rooms = order.get("practitioner", ()), order.get("room", ())
-        slots.extend(
-            Slot(
-                instant(board.arrivals[index]),
-                sweep.span,
-                sweep.zone,
-                _first_free(practitioners, index),
-                _first_free(rooms, index),
-            )
-            for index in compress(range(day.first, day.end), board.free[day.first : day.end])
-        )
-    return slots
+    found = board(sweep, first=first, last=last, practitioner_id=practitioner_id)
+    return [slot for day in found.days for slot in found.slots(day, found.free_on(day))]
 
 
 def validate(sweep: Sweep, arrive: dt.datetime, *, practitioner_id: str | None = None) -> Slot | None:
     """Return the slot `offers` has for this arrival (aware), or None if it has none."""
     if not sweep.earliest <= arrive < sweep.latest:
         return None
-    date = arrive.astimezone(sweep.zone).date()
-    found = offers(sweep, first=date, last=date, practitioner_id=practitioner_id)
-    return next((slot for slot in found if slot.arrive == arrive), None)
+    date, moment = arrive.astimezone(sweep.zone).date(), seconds(arrive)
+    found = board(sweep, first=date, last=date, practitioner_id=practitioner_id)
+    index = bisect_left(found.arrivals, moment)
+    offered = (
+        found.arrivals[index : index + 1] == [moment] and found.free[index] and instant(moment) == arrive
+    )
+    return found.slot(index) if offered else None
 
 
 def days(
     sweep: Sweep, *, first: dt.date, last: dt.date, practitioner_id: str | None = None
 ) -> dict[dt.date, int]:
     """Return how many arrivals `offers` has on each local date from `first` to `last` that has any."""
-    board = _board(sweep, first, last, practitioner_id)
-    counts = ((day.date, board.free.count(1, day.first, day.end)) for day in board.days)
+    found = board(sweep, first=first, last=last, practitioner_id=practitioner_id)
+    counts = ((day.date, found.free.count(1, day.first, day.end)) for day in found.days)
     return {date: count for date, count in counts if count}
 
 
-class _Day(NamedTuple):
+class Day(NamedTuple):
     """A local date and its arrivals, `arrivals[first:end]`."""
 
     number: int
@@ -291,13 +280,48 @@ class _Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class _Board:
-    """Arrivals in order, with 1 in `free` where every kind needed has a free lane."""
+class Board:
+    """Arrivals in order, with 1 in `free` where every kind needed has a free lane.
 
+    Who takes a time is chosen when its slot is asked for, so that looking through many times is cheap.
+    """
+
+    sweep: Sweep
+    clock: Sequence[Stretch]
     arrivals: list[int]
-    days: list[_Day]
+    days: list[Day]
     lanes: dict[Kind, list[_Lane]]
     free: bytes
+
+    def walls(self) -> Iterator[tuple[int, int]]:
+        """Yield the index of each arrival that can be had, with its wall time in seconds."""
+        for start, end, offset in self.clock:
+            low, high = bisect_left(self.arrivals, start), bisect_left(self.arrivals, end)
+            for index in compress(range(low, high), self.free[low:high]):
+                yield index, self.arrivals[index] + offset
+
+    def free_on(self, day: Day) -> Iterator[int]:
+        """Yield the index of each arrival of a day that can be had."""
+        return compress(range(day.first, day.end), self.free[day.first : day.end])
+
+    def slot(self, index: int) -> Slot:
+        """Return the slot of an arrival that can be had."""
+        day = self.days[bisect_right(self.days, index, key=attrgetter("end"))]
+        return next(self.slots(day, (index,)))
+
+    def slots(self, day: Day, indexes: Iterable[int]) -> Iterator[Slot]:
+        """Yield the slots of some arrivals of a day that can be had."""
+        held = self.sweep.held.get(day.date, ())
+        order = {kind: _fairest_first(lanes, day.number, held) for kind, lanes in self.lanes.items()}
+        practitioners, rooms = order.get("practitioner", ()), order.get("room", ())
+        for index in indexes:
+            yield Slot(
+                instant(self.arrivals[index]),
+                self.sweep.span,
+                self.sweep.zone,
+                _first_free(practitioners, index),
+                _first_free(rooms, index),
+            )
 
 
 class Part(NamedTuple):
@@ -307,8 +331,9 @@ class Part(NamedTuple):
     end: int
 
 
-def _board(sweep: Sweep, first: dt.date, last: dt.date, practitioner_id: str | None) -> _Board:
-    arrivals, dates = _arrivals(sweep, first, last)
+def board(sweep: Sweep, *, first: dt.date, last: dt.date, practitioner_id: str | None = None) -> Board:
+    """Return what `offers` has on the local dates `first` to `last`, before anybody is chosen for it."""
+    clock, arrivals, dates = _arrivals(sweep, first, last)
     lanes: dict[Kind, list[_Lane]] = {kind: [] for kind in sweep.needs}
     for calendar in sweep.resources:
         pinned = practitioner_id is not None and calendar.kind == "practitioner"
@@ -320,14 +345,14 @@ def _board(sweep: Sweep, first: dt.date, last: dt.date, practitioner_id: str | N
         for lane in kind:
             any_lane |= int.from_bytes(lane.free)
         free &= any_lane
-    return _Board(arrivals, dates, lanes, free.to_bytes(len(arrivals)))
+    return Board(sweep, clock, arrivals, dates, lanes, free.to_bytes(len(arrivals)))
 
 
-def _arrivals(sweep: Sweep, first: dt.date, last: dt.date) -> tuple[list[int], list[_Day]]:
+def _arrivals(sweep: Sweep, first: dt.date, last: dt.date) -> tuple[Sequence[Stretch], list[int], list[Day]]:
     """List the arrivals the clinic itself allows: grid, clock, opening, notice, horizon, dates."""
     dates = _dates(sweep, first, last)
     if not dates:
-        return [], []
+        return (), [], []
     length = part_of(sweep.span, "visit").end
     clock = around(sweep.zone, dates[0], dates[-1], margin=length)
     grid: list[int] = []
@@ -337,14 +362,14 @@ def _arrivals(sweep: Sweep, first: dt.date, last: dt.date) -> tuple[list[int], l
         ends.append(len(grid))
     allowed = _allowed(sweep, grid, clock)
     arrivals = list(compress(grid, allowed))
-    listed: list[_Day] = []
+    listed: list[Day] = []
     begin = index = 0
     for date, end in zip(dates, ends, strict=True):
         count = allowed.count(1, begin, end)
         if count:
-            listed.append(_Day(len(listed), date, index, index + count))
+            listed.append(Day(len(listed), date, index, index + count))
         begin, index = end, index + count
-    return arrivals, listed
+    return clock, arrivals, listed
 
 
 def _dates(sweep: Sweep, first: dt.date, last: dt.date) -> list[dt.date]:
@@ -364,7 +389,7 @@ def on_grid(date: dt.date, grid: int, clock: Sequence[Stretch]) -> Iterable[int]
     """Yield the arrivals on the clinic's grid of seconds, in order, wherever the clock shows them."""
     day = midnight(date)
     for stretch in clock:
-        for start, end in instants(day, day + DAY, (stretch,)):
+        for start, end in clip(((day, day + DAY),), stretch):
             late = (start + stretch.offset - day) % grid
             yield from range(start + (grid - late) % grid, end, grid)
 
@@ -383,7 +408,7 @@ def _allowed(sweep: Sweep, grid: list[int], clock: Sequence[Stretch]) -> bytearr
     return allowed
 
 
-def _lanes(sweep: Sweep, calendar: ResourceCalendar, arrivals: list[int], dates: list[_Day]) -> list[_Lane]:
+def _lanes(sweep: Sweep, calendar: ResourceCalendar, arrivals: list[int], dates: list[Day]) -> list[_Lane]:
     part, claim = part_of(sweep.span, calendar.kind), claim_of(sweep.span, calendar)
     inside = bytearray(len(arrivals))
     keep_inside(inside, arrivals, calendar.open, part)
