@@ -6,6 +6,8 @@ Rules of writing, in words:
 - The case's row is locked before anything is decided from it, and read again if it has changed
   since it was read. Its version is checked on the way out, so that of two tabs one wins and the
   other is told (`Stale`). Every write to a case goes through the ORM, which counts the version.
+- A transaction that decides anything sees what others have committed by then. Where the one that
+  a request has begun reads from a snapshot, it is ended first and another begun.
 - On SQLite, which locks no rows, the same step takes the database's one write lock, so that what
   is read afterwards stays true until the commit.
 - Locks are taken in one order: case, then claims in key order, then the head of the audit chain.
@@ -109,6 +111,7 @@ def transaction(office: Office) -> Iterator[None]:
     failure of the database stays what it is.
     """
     try:
+        _see_others(office)
         with locks.patience(office.connection, office.settings.lock_timeout):
             yield
             office.session.flush()
@@ -127,38 +130,50 @@ def transaction(office: Office) -> Iterator[None]:
         raise
 
 
+def _see_others(office: Office) -> None:
+    connection = office.connection
+    if not locks.sees_only_a_snapshot(connection):
+        return
+    # Committed, not rolled back: the site's own code may have left something pending.
+    office.session.commit()
+    if connection.dialect.name != "sqlite":
+        office.session.connection({"mapper": Case}, execution_options={"isolation_level": "READ COMMITTED"})
+
+
 @contextmanager
 def writing(office: Office, case: Case) -> Iterator[Case]:
     """Lock `case`, yield it as it is stored now, and commit (see `transaction`)."""
+    # From its identity: asking a row of an ended transaction for its id would read before locking.
+    _, case_id = sa.inspect(case).identity or (case.clinic_id, case.id)
     with transaction(office):
-        _lock_sqlite(office, case)
-        locked = _lock(office, case)
+        _lock_sqlite(office, case_id)
+        locked = _lock(office, case, case_id)
         if locked is None:
             raise NotFound("This case is no longer stored.")
         yield locked
 
 
-def _lock(office: Office, case: Case) -> Case | None:
+def _lock(office: Office, case: Case, case_id: str) -> Case | None:
     """Lock the case's row and return the case as it is stored now, or None if it is gone."""
     known = sa.inspect(case)
     version = known.dict.get("version") if known.session is office.session else None
     if version is not None:
-        mine = {"clinic_id": office.clinic.id, "case_id": case.id}
+        mine = {"clinic_id": office.clinic.id, "case_id": case_id}
         if office.connection.scalar(_LOCK, mine) == version:
             return case
     statement = (
         sa.select(Case)
-        .where(Case.clinic_id == office.clinic.id, Case.id == case.id)
+        .where(Case.clinic_id == office.clinic.id, Case.id == case_id)
         .with_for_update()
         .execution_options(populate_existing=True)
     )
     return office.session.scalars(statement).one_or_none()
 
 
-def _lock_sqlite(office: Office, case: Case) -> None:
-    if office.session.get_bind(Case).dialect.name == "sqlite":
-        mine = sa.update(Case).where(Case.clinic_id == office.clinic.id, Case.id == case.id)
-        office.session.execute(mine.values(id=Case.id), execution_options={"synchronize_session": False})
+def _lock_sqlite(office: Office, case_id: str) -> None:
+    if office.connection.dialect.name == "sqlite":
+        mine = sa.update(_CASES).where(_CASES.c.clinic_id == office.clinic.id, _CASES.c.id == case_id)
+        office.connection.execute(mine.values(id=_CASES.c.id))
 
 
 def decided(office: Office, act: Callable[[], T]) -> T:
