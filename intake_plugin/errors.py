@@ -14,6 +14,7 @@ IntakeError
     ├── Stale               the page shown is older than what is stored
     ├── TimeTaken           a chosen time has gone; nothing was written
     ├── TooLate             the clinic's notice for a move or a cancellation has passed
+    ├── NotAsSigned         what would be done is not what was signed; nothing was written
     └── Busy                the database gave no lock in time; trying again helps
 """
 
@@ -111,6 +112,10 @@ class Stale(JourneyError):
 
 class TimeTaken(JourneyError):
     """A chosen time is no longer free; nothing of the series was written."""
+
+
+class NotAsSigned(JourneyError):
+    """What would be done is not what the patient signed; nothing was written."""
 
 
 class TooLate(JourneyError):

@@ -1,7 +1,8 @@
 """Time that staff take from a practitioner or a room by hand.
 
-A block keeps times from being offered and confirmed from the moment it is stored. It claims
-nothing and moves nobody: sessions booked before it stay booked, and the desk is shown them.
+A block keeps times from being offered and from being confirmed by whoever looks after it was
+stored. It claims nothing and moves nobody: sessions booked before it, or at the same moment, stay
+booked, and the desk is shown them whenever it looks at its blocks.
 """
 
 from __future__ import annotations

@@ -113,12 +113,15 @@ class Choice:
     """When the times were first held; the clinic's notice counts from then while the hold stands."""
     until: dt.datetime
     """When the hold ends; not after `since` where nothing could be held."""
+    practitioners: Mapping[int, str | None] = field(default_factory=dict)
+    """Whose times they are, by session number, as the patient was shown them."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the choice in plain JSON types."""
         return {
             "arrivals": {str(ordinal): arrive.isoformat() for ordinal, arrive in self.arrivals.items()},
             "practitioner": self.practitioner_id,
+            "practitioners": {str(ordinal): each for ordinal, each in self.practitioners.items()},
             "since": self.since.isoformat(),
             "until": self.until.isoformat(),
         }
@@ -132,6 +135,7 @@ class Choice:
                 for ordinal, arrive in stored["arrivals"].items()
             },
             practitioner_id=stored["practitioner"],
+            practitioners={int(ordinal): each for ordinal, each in stored["practitioners"].items()},
             since=dt.datetime.fromisoformat(stored["since"]),
             until=dt.datetime.fromisoformat(stored["until"]),
         )

@@ -23,6 +23,7 @@ from intake_plugin.clinical.screening import Screening
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
 from intake_plugin.journeys import holding
 from intake_plugin.journeys.office import Office, note, writing
+from intake_plugin.records.base import Base
 from intake_plugin.records.sealed import current_keyring
 from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState
 
@@ -71,6 +72,17 @@ GIVEN, OUTDATED = "given", "outdated"
 
 AGAINST = (CaseState.STOPPED, CaseState.DECLINED, CaseState.REVIEW, CaseState.BOOKED)
 """States of an earlier case that may stand against a new one of the same person."""
+
+_CASES = Base.metadata.tables[Case.__tablename__]
+_PERSON = (
+    sa.select(_CASES.c.id)
+    .where(
+        _CASES.c.clinic_id == sa.bindparam("clinic_id"),
+        _CASES.c.email_index.in_(sa.bindparam("indexes", expanding=True)),
+    )
+    .order_by(_CASES.c.id)
+    .with_for_update()
+)
 
 REOPENS = frozenset({CaseState.WAITING, CaseState.CONSENT, CaseState.BOOKING})
 
@@ -172,6 +184,11 @@ def dropped_of(case: Case) -> tuple[str, ...]:
     """Return the link ids whose answers the last submit dropped because they were no longer asked."""
     stored = case.screening
     return () if stored is None else tuple(stored["dropped"])
+
+
+def lifted_of(case: Case) -> frozenset[str]:
+    """Return what a clinician's decision lifted for these answers."""
+    return frozenset((case.screening or {}).get("lifted", ()))
 
 
 def next_step(office: Office, case: Case) -> Step:
@@ -342,6 +359,33 @@ def contradicted(office: Office, case: Case) -> bool:
         )
     )
     return any(_same_person(identity, other) and _stands_against(office, other) for other in others)
+
+
+def stands_alone(office: Office, case: Case) -> bool:
+    """Whether nothing that happened beside this locked case stands against booking it.
+
+    Two cases of one person may have been submitted before either was booked. All of the person's
+    cases are locked, so that of two at the same moment one is decided after the other. What a
+    clinician has cleared stays cleared.
+    """
+    identity = identity_of(case)
+    if identity is None or screens.CONFLICT in lifted_of(case):
+        return True
+    theirs = {"clinic_id": office.clinic.id, "indexes": office.keyring.email_indexes(identity.email)}
+    return len(office.connection.scalars(_PERSON, theirs).all()) == 1 or not contradicted(office, case)
+
+
+def refer(office: Office, case: Case) -> None:
+    """Send a locked case to a clinician because the same person has another one."""
+    screening = screening_of(case)
+    if screening is None:
+        raise OutOfTurn(next_step(office, case).name)
+    screening = screens.with_conflict(screening, office.protocol_of(case), office.locale_of(case))
+    holding.release(office, case)
+    case.screening = {**(case.screening or {}), "screening": screens.to_json(screening)}
+    case.outcome, case.not_before = screening.outcome, screening.not_before
+    case.state, case.plan = state_after(screening), None
+    note(office, case, "refer", {"rules": [finding.rule_id for finding in screening.findings]})
 
 
 def _same_person(identity: Identity, other: Case) -> bool:

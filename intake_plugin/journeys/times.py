@@ -20,7 +20,7 @@ from intake_plugin.journeys import busy
 from intake_plugin.journeys.holding import EVERY_LANE, Stretch, Taken, load_taken
 from intake_plugin.journeys.intake import answers_of
 from intake_plugin.journeys.office import Office
-from intake_plugin.journeys.suitability import Unsuitable, numbing_of
+from intake_plugin.journeys.suitability import Unsuitable, numbing_of, numbing_signed
 from intake_plugin.records.tables import TICK, Case
 from intake_plugin.scheduling.clocks import Interval, instant
 from intake_plugin.scheduling.hours import Dates, merge, open_intervals
@@ -41,6 +41,8 @@ class Session:
     contact: dt.timedelta | None
     span: Span
     course: CoursePlan
+    stock: tuple[str, ...] | None = None
+    """The numbing product that was signed for, or none; None before that, when the clinic's all count."""
 
     def numbing(self, treatment: dt.datetime) -> NumbingPlan | None:
         """Return when the cream goes on and off for a treatment that starts at `treatment`."""
@@ -49,9 +51,21 @@ class Session:
 
 def session_of(office: Office, case: Case) -> Session:
     """Work out what each session of this case needs, as the answers count today."""
+    return _session(office, case, numbing_of(office, case))
+
+
+def session_signed(office: Office, case: Case, product_id: str | None) -> Session:
+    """Work out what a booked session needs, with the numbing product that was signed for, by id.
+
+    Raises NotAsSigned when that product is not used any more.
+    """
+    stock = () if product_id is None else (product_id,)
+    return replace(_session(office, case, numbing_signed(office, case, product_id)), stock=stock)
+
+
+def _session(office: Office, case: Case, choice: NumbingChoice) -> Session:
     protocol, answers = office.protocol_of(case), answers_of(case)
     policy, timeline = office.treatment_of(case).numbing, protocol.timeline
-    choice = numbing_of(office, case)
     product = choice.product
     contact = None if product is None else _contact(choice, policy.contact.get(product.id))
     home = case.numbing_home and policy.home == "approved"
@@ -131,7 +145,7 @@ def sweep_of(
         taken=taken,
         since=since,
         not_before=case.not_before,
-        forbidden=Unsuitable(office, case),
+        forbidden=Unsuitable(office, case, stock=session.stock),
     )
 
 

@@ -18,9 +18,10 @@ from intake_plugin.errors import NotFound, did_you_mean
 from intake_plugin.journeys import busy
 from intake_plugin.journeys.blocking import blocks_between
 from intake_plugin.journeys.booking import WEEK
+from intake_plugin.journeys.intake import lifted_of
 from intake_plugin.journeys.office import Office, note, transaction
 from intake_plugin.journeys.review import by_reference
-from intake_plugin.journeys.suitability import blocking, lifted_of, screened_on
+from intake_plugin.journeys.suitability import blocking, screened_on
 from intake_plugin.journeys.times import midnight_of, serves, session_of, sweep_for, sweep_of, taken_of
 from intake_plugin.records import audit
 from intake_plugin.records.tables import TICK, Appointment, Block, Case, Occupancy

@@ -139,28 +139,36 @@ def _leading(sweep: Sweep, pattern: Pattern, first: Slot, alternatives: int, *, 
 
 
 def check(
-    sweep: Sweep, slots: Sequence[Slot | dt.datetime], gap: Gap, *, swept: bool = False
+    sweep: Sweep, slots: Sequence[Slot | dt.datetime | None], gap: Gap, *, swept: bool = False
 ) -> tuple[SeriesProblem, ...]:
     """Return everything that keeps these sessions from being booked together, in order of sessions.
 
     A session given as a slot must be free with its practitioner; one given as an arrival (aware)
-    with any. `swept` says that the slots come from this very sweep, which is then not asked for them
+    with any; None is a session for which there is no time, and the gaps to its neighbours are not
+    known. `swept` says that the slots come from this very sweep, which is then not asked for them
     again. Empty when the series can be booked as it stands.
     """
     problems: list[SeriesProblem] = []
     found = [
-        session if swept and isinstance(session, Slot) else _offered(sweep, session) for session in slots
+        session if session is None or (swept and isinstance(session, Slot)) else _offered(sweep, session)
+        for session in slots
     ]
-    dates = [_arrival(session).astimezone(sweep.zone).date() for session in slots]
     own = _overlapping(found)
+    before: dt.date | None = None
     for index, session in enumerate(slots):
         ordinal = index + 1
-        if index:
-            earliest, _, latest = _window(gap, dates[index - 1])
-            if dates[index] < earliest:
+        if session is None:
+            problems.append(SeriesProblem(ordinal, "taken"))
+            before = None
+            continue
+        date = _arrival(session).astimezone(sweep.zone).date()
+        if before is not None:
+            earliest, _, latest = _window(gap, before)
+            if date < earliest:
                 problems.append(SeriesProblem(ordinal, "short", earliest, latest))
-            elif dates[index] > latest:
+            elif date > latest:
                 problems.append(SeriesProblem(ordinal, "long", earliest, latest))
+        before = date
         if found[index] is None:
             empty = _offered(_without_claims(sweep), session)
             problems.append(SeriesProblem(ordinal, "taken" if empty else "not-offered"))

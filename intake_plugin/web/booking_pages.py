@@ -223,7 +223,8 @@ def _series_page(visit: Visit, *mistakes: Mistake, taken: bool = False) -> str:
         if session.mistake is not None
     ]
     if taken and not problems:
-        problems = [Mistake("sessions", _("One of these times was taken a moment ago. Check them again."))]
+        taken_since = _("One of these times was taken a moment ago. Check them, and with whom they are.")
+        problems = [Mistake("sessions", taken_since)]
     return show(
         visit,
         "series.html",

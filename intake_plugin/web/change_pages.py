@@ -12,7 +12,7 @@ from flask import redirect, request
 from flask.typing import ResponseReturnValue
 
 from intake_plugin.errors import TimeTaken
-from intake_plugin.journeys import changing, review
+from intake_plugin.journeys import booking, changing, review
 from intake_plugin.journeys.changing import Move, Moving
 from intake_plugin.records.tables import Appointment, AppointmentState, Case
 from intake_plugin.scheduling.slots import Slot
@@ -111,6 +111,7 @@ def _times_page(side: Side, *mistakes: Mistake) -> str:
         days=days,
         times=found,
         week=lambda date: side.url("move_session", **{"from": date}),
+        names=_names(side),
     )
 
 
@@ -219,6 +220,7 @@ def _plan_page(
         reason=asked.reason,
         staff=side.staff,
         resources=resource_names(side.visit),
+        names=_names(side),
     )
     return html, MISTAKEN if problems and status == 200 else status
 
@@ -246,6 +248,11 @@ def _problem_words(moving: Moving) -> str | None:
         earliest=format_day(proposal.earliest),
         latest=format_day(proposal.latest),
     )
+
+
+def _names(side: Side) -> dict[str | None, str]:
+    """Return the practitioners' names where there is a choice: a move may bring another one."""
+    return {each.id: each.name for each in booking.practitioners(side.visit.office, side.case)}
 
 
 def resource_names(visit: Visit) -> dict[str, str]:

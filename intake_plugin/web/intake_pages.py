@@ -16,8 +16,8 @@ from intake_plugin.clinical.questionnaire import Page, options_of, walk
 from intake_plugin.clinical.screening import Finding, Screening
 from intake_plugin.errors import NotFound
 from intake_plugin.journeys import access, consent, intake
-from intake_plugin.journeys.intake import Identity
-from intake_plugin.journeys.suitability import is_lifted, lifted_of
+from intake_plugin.journeys.intake import Identity, lifted_of
+from intake_plugin.journeys.suitability import is_lifted
 from intake_plugin.records.tables import Case, CaseState
 from intake_plugin.web import forms
 from intake_plugin.web.forms import AnswersForm, Asking, OneChoice, Wording

@@ -18,7 +18,16 @@ from werkzeug.exceptions import (
     NotFound as PageNotFound,
 )
 
-from intake_plugin.errors import Busy, JourneyError, NotFound, OutOfTurn, Stale, TimeTaken, TooLate
+from intake_plugin.errors import (
+    Busy,
+    JourneyError,
+    NotAsSigned,
+    NotFound,
+    OutOfTurn,
+    Stale,
+    TimeTaken,
+    TooLate,
+)
 from intake_plugin.web.i18n import _, speaking
 from intake_plugin.web.render import show
 from intake_plugin.web.visit import NotOpen, Visit, cookie_name, current_visit, forget
@@ -117,6 +126,17 @@ def _describe(visit: Visit, error: JourneyError) -> Problem:
                 409,
                 _("It is too late to change this session here"),
                 _(
+                    "Nothing was changed. Call the clinic: %(telephone)s.",
+                    telephone=visit.clinic.contact.telephone,
+                ),
+                *onward,
+            )
+        case NotAsSigned():
+            return Problem(
+                409,
+                _("This session cannot be moved here"),
+                _(
+                    "It was planned with a numbing cream that you signed for and that is not used any more. "
                     "Nothing was changed. Call the clinic: %(telephone)s.",
                     telephone=visit.clinic.contact.telephone,
                 ),
