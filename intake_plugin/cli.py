@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
@@ -12,8 +13,10 @@ import sqlalchemy as sa
 from flask.cli import ScriptInfo
 
 from intake_plugin.calendars.busy import engine
+from intake_plugin.calendars.vtimezone import outdated
 from intake_plugin.errors import IntakeError, SetupError, did_you_mean
 from intake_plugin.journeys import busy as journeys_busy
+from intake_plugin.journeys import feeds as journeys_feeds
 from intake_plugin.journeys import race as races
 from intake_plugin.journeys import upkeep
 from intake_plugin.journeys.office import SYSTEM, Office
@@ -22,6 +25,8 @@ from intake_plugin.records import audit, keyring
 from intake_plugin.records.base import Base
 from intake_plugin.settings import Approval, BusySource, Clinic, Treatment
 from intake_plugin.state import State, current_state
+from intake_plugin.web.calendar_words import calendar_words
+from intake_plugin.web.i18n import speaking
 from intake_plugin.web.why_words import reason_words
 
 P = ParamSpec("P")
@@ -33,6 +38,8 @@ _RESULTS = {
     "refused": "refused, what was read before stays",
     "elsewhere": "being read by another process",
 }
+_DAYS_AHEAD = 2 * 366
+"""Nothing is booked further ahead."""
 _MIGRATE = "Run `flask db migrate` and `flask db upgrade`."
 
 
@@ -72,7 +79,8 @@ def check() -> None:
     """
     state = current_state()
     found = [line for mount, clinic in state.clinics.items() for line in _check_clinic(mount, clinic)]
-    found += [line for clinic in _clinics(state) for line in _check_busy(clinic)]
+    checks = (_check_busy, _check_zone, _check_words)
+    found += [line for clinic in _clinics(state) for check in checks for line in check(clinic)]
     if not state.clinics:
         found.append("No clinic is mounted. Register intake.blueprint(...) for at least one.")
     found += _check_tables(state)
@@ -162,6 +170,22 @@ def busy(*, afresh: bool) -> None:
         raise click.ClickException("Not every calendar could be read:\n" + _listed(refused))
 
 
+@intake.command("renew-calendars")
+@_in_app
+def renew_calendars() -> None:
+    """Let every calendar take over a clinic's new address, telephone or name; run it after such a change.
+
+    Files that patients added before stay as they are; subscribed calendars follow.
+    """
+    state = current_state()
+    for clinic in _clinics(state):
+        try:
+            renewed = journeys_feeds.renew(_office(state, clinic))
+        except IntakeError as error:
+            raise click.ClickException(f"{clinic.id}: {error} Run this again.") from None
+        click.echo(f"{clinic.id}: {renewed} sessions to come will be read anew")
+
+
 def _read_calendar(state: State, clinic: Clinic, source: BusySource, *, afresh: bool) -> Iterator[str]:
     """Read one calendar, say how it went, and yield what was wrong with it."""
     name = f"{clinic.id}, {source.id}"
@@ -169,6 +193,10 @@ def _read_calendar(state: State, clinic: Clinic, source: BusySource, *, afresh: 
         reading = journeys_busy.refresh(_office(state, clinic), source, afresh=afresh)
     except IntakeError as error:
         yield f"{name}: {error}"
+        return
+    except Exception:  # no calendar may keep the others, and other clinics', from being read
+        click.echo(traceback.format_exc(), err=True)
+        yield f"{name}: not read, by a fault of the plugin. Please report it with what is printed above."
         return
     click.echo(f"{name}: {_RESULTS[reading.result].format(reading.times)}")
     yield from (f"{name}: {problem}" for problem in reading.problems)
@@ -289,6 +317,27 @@ def _check_busy(clinic: Clinic) -> Iterator[str]:
             engine()
         except SetupError as error:
             yield f"{clinic.name}: {error}"
+
+
+def _check_zone(clinic: Clinic) -> Iterator[str]:
+    wrong = outdated(clinic.zone.key, _today(clinic), _DAYS_AHEAD)
+    if wrong is not None:
+        yield (
+            f"{clinic.name}: the rules for {clinic.zone.key} that this system has are old, and wrong from "
+            f"{wrong} on. Bring the time zones of the system up to date, or set PYTHONTZPATH to nothing, so "
+            "that those of the package tzdata are used."
+        )
+
+
+def _check_words(clinic: Clinic) -> Iterator[str]:
+    for locale in clinic.languages:
+        with speaking(locale):
+            problems = calendar_words().problems()
+        for problem in problems:
+            yield (
+                f"{clinic.name}: of the calendar's words in the language {locale!r}, {problem}. Mend the "
+                "translation, or no calendar in it can be written."
+            )
 
 
 def _approval(treatment: Treatment) -> str:

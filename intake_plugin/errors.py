@@ -26,6 +26,8 @@ from difflib import get_close_matches
 
 _FEW = 20
 """More names than this in an error hide the error."""
+_LONGEST = 500
+"""Characters; a file may have a name of a million."""
 
 
 class IntakeError(Exception):
@@ -69,6 +71,15 @@ class ProtocolError(ConfigurationError):
 
 class ImportRefused(ConfigurationError):
     """A calendar from outside could not be fetched or read; what was read before stays."""
+
+    def __init__(self, subject: str, problems: Iterable[Problem]) -> None:
+        super().__init__(subject, [Problem(_plain(each.where), _plain(each.what)) for each in problems])
+
+
+def _plain(text: str) -> str:
+    """Return what a stranger's file or server may have had a part in as a terminal and a database take it."""
+    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return "".join(char if char.isprintable() else "\ufffd" for char in cut)
 
 
 class SetupError(IntakeError):

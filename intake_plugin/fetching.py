@@ -176,10 +176,12 @@ class _Call:
             case Fetched() as fetched:
                 return fetched
             case None:
-                seconds = self.bounds.within.total_seconds()
-                raise _Refused(f"{_host(source)} had not sent everything after {seconds:g} seconds.")
+                raise _Refused(self._late(_host(source)))
             case error:
                 raise error
+
+    def _late(self, host: str) -> str:
+        return f"{host} had not sent everything after {self.bounds.within.total_seconds():g} seconds."
 
     def _work(self, source: str, validators: Mapping[str, str | None]) -> None:
         headers = dict(_HEADERS) | {name: value for name, value in validators.items() if value}
@@ -203,7 +205,7 @@ class _Call:
             answer = self._ask(_parsed(source, plain=self.bounds.private_addresses), headers)
             if isinstance(answer, Fetched):
                 return answer
-            source = urljoin(source, answer)
+            source = _led_to(source, answer)
         raise _Refused(
             f"It was redirected to {_host(source)}. If that is right, write the address it leads to in the "
             "profile, or allow `redirects`."
@@ -222,6 +224,9 @@ class _Call:
             why = f"The certificate of {host} is not in order: {error.verify_message}."
         except socket.gaierror:
             why = f"There is no server named {host}."
+        except TimeoutError:
+            # Of this clock and the connection's own either may be the first to end.
+            why = self._late(host)
         except (OSError, http.client.HTTPException, zlib.error, ValueError) as error:
             why = f"{host} did not answer as it should ({_kind(error)})."
         finally:
@@ -328,6 +333,13 @@ def _parsed(source: str, *, plain: bool) -> SplitResult:
             "A name and password in an address end in logs; publish the calendar under a private one."
         )
     return address
+
+
+def _led_to(source: str, location: str) -> str:
+    try:
+        return urljoin(source, location)
+    except ValueError:
+        raise _Refused(f"{_host(source)} redirects to an address that cannot be read.") from None
 
 
 def _target(address: SplitResult) -> str:

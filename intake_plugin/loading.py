@@ -185,7 +185,7 @@ def load_clinic(source: str | Path | Mapping[str, Any]) -> Clinic:
         languages = ["en"]                  # every protocol must have them
         base_template = "base.html"         # the host's own
         retention = "P8Y"                   # how long records are kept
-        marketing_name = ""                 # what calendar titles may say
+        marketing_name = ""                 # what calendars may call the clinic, on a lock screen too
 
         [contact]                           # all four are shown to patients
         telephone = "..."

@@ -53,6 +53,7 @@ _NO_TIME: Final = dt.timedelta()
 _WAIT_MOST: Final = Wait(months=120)
 _HORIZON_MOST: Final = Wait(months=24)
 _SESSIONS_MOST: Final = 50
+_CALENDAR_MOST: Final = dt.timedelta(days=366)
 """Bounds against a slip of the pen; whatever lies within them is the clinic's to decide."""
 
 
@@ -241,6 +242,7 @@ def problems(profile: Profile, protocols: Mapping[str, Protocol | None]) -> Foun
     """
     known = {protocol.id for protocol in protocols.values() if protocol}
     yield from _identity(profile)
+    yield from _discreet(profile, protocols.values())
     yield from _hours(profile)
     yield from _booking(profile.booking)
     yield from _calendar(profile.calendar)
@@ -299,6 +301,14 @@ def _identity(profile: Profile) -> Found:
     yield from _unknown("consent_facts", profile.consent_facts, CONSENT_FACTS, "fact")
 
 
+def _discreet(profile: Profile, protocols: Iterable[Protocol | None]) -> Found:
+    """Yield a treatment's name where calendars would show it to whoever looks at a lock screen."""
+    treatments = {texts.title for protocol in protocols if protocol for texts in protocol.texts.values()}
+    for title in sorted(treatments):
+        if title.casefold() in profile.marketing_name.casefold():
+            yield "marketing_name", f"Others see it in calendars, and {title!r} tells what for; leave it out."
+
+
 def _hours(profile: Profile) -> Found:
     if not profile.hours.by_weekday():
         yield "hours", "The clinic is never open."
@@ -328,6 +338,11 @@ def _booking(booking: BookingPolicy) -> Found:
 
 
 def _calendar(calendar: CalendarPolicy) -> Found:
+    if calendar.entry <= _NO_TIME:
+        yield "calendar.entry", "An entry of no length is shown by no calendar; write 'PT15M'."
+    for name in ("prepare", "ahead", "entry", "keep_cancelled", "refresh", "max_age"):
+        if getattr(calendar, name) > _CALENDAR_MOST:
+            yield f"calendar.{name}", f"This is too long; write at most 'P{_CALENDAR_MOST.days}D'."
     if calendar.refresh <= _NO_TIME:
         yield "calendar.refresh", "A subscribed calendar has to wait before it asks again; write 'PT6H'."
 

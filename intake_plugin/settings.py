@@ -216,4 +216,4 @@ class Clinic:
     """The clinic's own words for the placeholders of consent texts (controller, complaints, ...)."""
     busy: tuple[BusySource, ...] = ()
     marketing_name: str = ""
-    """What calendar titles may say besides "Appointment"; empty for nothing."""
+    """What calendars may say of the clinic in titles and places; empty for nothing."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from math import prod
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from icalendar import Calendar, Event
+from icalendar import Calendar, Event, vRecur
 
 from intake_plugin.calendars.foreign import Contents, Entry, instant, read
 from intake_plugin.errors import ImportRefused, Problem, SetupError
@@ -31,6 +30,9 @@ from intake_plugin.errors import ImportRefused, Problem, SetupError
 _MARGIN: Final = dt.timedelta(days=2)
 """Whole days and zones far away are unfolded a little beyond the range, and cut to it afterwards."""
 _TOLD: Final = 20
+_DAY: Final = dt.timedelta(days=1)
+_MOST_COUNTED: Final = 20_000_000
+"""Steps through the rules of one series, each about a microsecond: nothing can stop the engine on its way."""
 _TIMES_OF_DAY: Final = ("BYHOUR", "BYMINUTE", "BYSECOND")
 
 
@@ -63,16 +65,17 @@ def read_busy(
 ) -> list[BusyTime]:
     """Return the busy times of a calendar file that overlap [start, end), cut to it and sorted.
 
-    `zone` is the clinic's. `step` is called before each series is unfolded; raise from it to give
-    up. Raises ImportRefused with every problem of the file, and SetupError where the extra `busy`
-    is not installed.
+    `zone` is the clinic's. `step` is called before each entry is read and before each series is
+    unfolded; raise from it to give up. Raises ImportRefused with every problem of the file, and
+    SetupError where the extra `busy` is not installed.
     """
     unfold = engine()
     if len(octets) > limits.octets:
         raise ImportRefused(subject, [Problem("", too_long(limits.octets))])
-    contents = read(octets, zone, since=start.date(), entries=limits.entries)
+    contents = read(octets, zone, since=start.date(), entries=limits.entries, step=step)
     problems = list(contents.problems)
-    found: list[BusyTime] = []
+    periods = (BusyTime(instant(first, zone), instant(last, zone), "") for first, last in contents.periods)
+    found = list(_cut(periods, start, end))
     for group in _series(contents):
         step()
         try:
@@ -80,14 +83,12 @@ def read_busy(
         except _Unfoldable as error:
             problems.append(Problem(group[0].name, str(error)))
         if len(found) > limits.instances:
-            problems.append(Problem("", _too_many(limits)))
             break
+    if len(found) > limits.instances:
+        problems.append(Problem("", _too_many(limits)))
     if problems:
         raise ImportRefused(subject, _few(problems))
-    periods = (
-        BusyTime(first.astimezone(dt.UTC), last.astimezone(dt.UTC), "") for first, last in contents.periods
-    )
-    return sorted([*found, *_cut(periods, start, end)])
+    return sorted(found)
 
 
 def too_long(octets: int) -> str:
@@ -149,10 +150,15 @@ def _within(
         if first.takes_time:
             yield from _cut([_busy(first.start, first.end, first.uid, zone)], start, end)
         return
-    days = (end - start) // dt.timedelta(days=1) + 1
-    for rule in itertools.chain.from_iterable(entry.rules for entry in group):
-        if prod(len(rule.get(part, (0,))) for part in _TIMES_OF_DAY) * days > limits.instances:
-            raise _Unfoldable(_too_many(limits))
+    days = (end - start) // _DAY + 1
+    rules = [(rule, entry) for entry in group for rule in entry.rules]
+    if any(_times_a_day(rule) * days > limits.instances for rule, _ in rules):
+        raise _Unfoldable(_too_many(limits))
+    if sum(_counted(rule, instant(entry.start, zone), end) for rule, entry in rules) > _MOST_COUNTED:
+        raise _Unfoldable(
+            "Its repetition began so long ago, or comes so often, that it would take minutes to count. "
+            "Let it begin later."
+        )
     calendar = Calendar()
     for entry in group:
         calendar.add_component(_event(entry))
@@ -167,6 +173,22 @@ def _within(
         # What the engine raises on a contradiction is not one kind of error.
         raise _Unfoldable(f"Its repetition cannot be followed: {error}.") from None
     yield from _cut(times, start, end)
+
+
+def _times_a_day(rule: vRecur) -> int:
+    return prod(len(rule.get(part, (0,))) for part in _TIMES_OF_DAY)
+
+
+def _counted(rule: vRecur, start: dt.datetime, end: dt.datetime) -> int:
+    """Return how many steps the engine takes through a rule, at the most.
+
+    It counts from the beginning, and a rule that never comes true to the last day there is.
+    """
+    until = rule.get("UNTIL", [dt.date.max])[0]
+    last = until.date() if isinstance(until, dt.datetime) else until
+    days = max((last - start.date()).days, 0) + max((end - start) // _DAY, 0) * _times_a_day(rule)
+    interval: int = rule.get("INTERVAL", [1])[0]
+    return 1 + days // interval
 
 
 def _event(entry: Entry) -> Event:

@@ -12,7 +12,7 @@ from intake_plugin.calendars.events import Written, write
 from intake_plugin.calendars.outputs import Output
 from intake_plugin.calendars.visits import Style, Visit
 
-PROFILE_VERSION = 1
+PROFILE_VERSION = 2
 """Rises when the same visit would be written in other octets."""
 
 
@@ -22,14 +22,19 @@ def fingerprint(output: Output, style: Style) -> str:
     return hashlib.sha256(repr((PROFILE_VERSION, output, style)).encode("utf-8", "replace")).hexdigest()
 
 
-class EventCache:
-    """Written events by what they were written from; the least recently used are dropped first.
+_OVERHEAD = 512
+"""Octets that one visit's events take besides their own: the key, and the places that hold both."""
 
-    Safe to share between threads.
+
+class EventCache:
+    """Written events by what they were written from, up to a number of octets.
+
+    It counts octets and not events: a session with its care written out is a dozen times as long as
+    one without. The least recently used are dropped first. Safe to share between threads.
     """
 
-    def __init__(self, size: int) -> None:
-        self._size = size
+    def __init__(self, octets: int) -> None:
+        self._room = octets
         self._events: OrderedDict[Hashable, Written] = OrderedDict()
         self._lock = Lock()
 
@@ -57,18 +62,29 @@ class EventCache:
         return found
 
     def keep(self, key: Hashable, events: Written) -> None:
-        """Keep events under their key, and drop the least recently used beyond the size."""
+        """Keep events under their key, and drop the least recently used beyond the room there is."""
         with self._lock:
+            self._drop(key)
             self._events[key] = events
-            self._events.move_to_end(key)
-            while len(self._events) > self._size:
-                self._events.popitem(last=False)
+            self._room -= _weight(events)
+            while self._room < 0:
+                self._drop(next(iter(self._events)))
+
+    def _drop(self, key: Hashable) -> None:
+        known = self._events.pop(key, None)
+        if known is not None:
+            self._room += _weight(known)
 
     def clear(self) -> None:
         """Forget every event."""
         with self._lock:
-            self._events.clear()
+            while self._events:
+                self._drop(next(iter(self._events)))
 
 
-SHARED = EventCache(size=16_384)
-"""The process's own; it saves work and holds nothing that is not in the rows."""
+def _weight(events: Written) -> int:
+    return len(events.octets) + _OVERHEAD
+
+
+SHARED = EventCache(octets=24 * 1024 * 1024)
+"""The process's own, with room for a feed of 15,000; it holds nothing that is not in the rows."""

@@ -97,7 +97,7 @@ def _session(visit: Visit, output: Output, style: Style) -> _Event:
         title=_title(visit, output, style),
         alarm=style.words.prepare,
         description=_description(visit, style, lines),
-        location="\n".join(part for part in (style.place.name, style.place.address) if part),
+        location=style.location,
         busy=True,
         sibling=visit.series_uid if visit.series_uid != visit.uid else "",
         alarms=_leads(visit, style.reminders),
@@ -147,11 +147,9 @@ def _title(visit: Visit, output: Output, style: Style) -> str:
     words = style.words
     if output.audience == "clinic" and visit.case:
         return words.appointment_case.format(case=visit.case)
-    name = style.display_name
-    title = words.appointment_at.format(name=name) if name else words.appointment
     if output.audience == "patient" and visit.treatment:
-        return words.appointment_details.format(title=title, ordinal=visit.ordinal, count=visit.count)
-    return title
+        return words.appointment_details.format(title=style.title, ordinal=visit.ordinal, count=visit.count)
+    return style.title
 
 
 def _description(visit: Visit, style: Style, lines: list[str]) -> str:
@@ -168,6 +166,8 @@ def _patient_lines(visit: Visit, style: Style) -> list[str]:
     lines = [visit.treatment] if visit.treatment else []
     lines += _time_lines(visit, style)
     lines += visit.preparation
+    if place.name:
+        lines.append(place.name)
     if place.telephone:
         lines.append(words.telephone.format(telephone=place.telephone))
     return lines
@@ -279,4 +279,4 @@ def _name(party: Party) -> str:
 
 
 def _mailto(party: Party) -> str:
-    return f"mailto:{quote(party.email, safe='@+')}"
+    return f"mailto:{quote(party.email, safe='@+', errors='replace')}"

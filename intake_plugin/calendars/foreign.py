@@ -19,14 +19,16 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from typing import Final, NamedTuple, TypeVar
+from math import prod
+from typing import Final, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
-from icalendar import Component, Timezone, TimezoneDaylight, TimezoneStandard, vRecur, vUTCOffset
+from icalendar import Timezone, TimezoneDaylight, TimezoneStandard, vRecur, vUTCOffset
 from icalendar.timezone.windows_to_olson import WINDOWS_TO_OLSON
 
+from intake_plugin.calendars.components import Component, Line, Wrong, components
 from intake_plugin.errors import Problem, did_you_mean
 
 Moment = dt.date | dt.datetime
@@ -35,9 +37,6 @@ Moment = dt.date | dt.datetime
 Period = tuple[dt.datetime, dt.datetime]
 T = TypeVar("T")
 
-_LINE_END: Final = re.compile(rb"\r\n|\n|\r")
-_LINE: Final = re.compile(r'([A-Za-z0-9-]+)((?:;[A-Za-z0-9-]+=(?:"[^"]*"|[^";:])*)*):(.*)', re.DOTALL)
-_PARAMETER: Final = re.compile(r';([A-Za-z0-9-]+)=((?:"[^"]*"|[^";:])*)')
 _DATE: Final = re.compile(r"(\d{4})(\d\d)(\d\d)")
 _DATE_TIME: Final = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(Z?)")
 _OFFSET: Final = re.compile(r"([+-])(\d\d)(\d\d)(\d\d)?")
@@ -47,28 +46,24 @@ _DURATION: Final = re.compile(
 _RULE: Final = re.compile(r"[A-Za-z-]+=[^=;]+(;[A-Za-z-]+=[^=;]+)*;?")
 _UNTIL: Final = re.compile(r"(?i)(?<=UNTIL=)[^;]*")
 
-_ONSETS: Final = {"STANDARD": TimezoneStandard, "DAYLIGHT": TimezoneDaylight}
-_ONSET: Final = frozenset({"DTSTART", "TZOFFSETFROM", "TZOFFSETTO", "RRULE", "RDATE"})
-_SPAN: Final = frozenset({"DTSTART", "DTEND", "DURATION"})
-_REPEATS: Final = frozenset({"RRULE", "RDATE", "RECURRENCE-ID"})
-_WANTED: Final[Mapping[str, frozenset[str]]] = {
-    "VEVENT": _SPAN | _REPEATS | {"UID", "EXDATE", "SEQUENCE", "STATUS", "TRANSP"},
-    "VFREEBUSY": frozenset({"UID", "FREEBUSY"}),
-    "VTIMEZONE": frozenset({"TZID"}),
-    "STANDARD": _ONSET,
-    "DAYLIGHT": _ONSET,
+_ONSETS: Final[Mapping[str, type[TimezoneStandard | TimezoneDaylight]]] = {
+    "STANDARD": TimezoneStandard,
+    "DAYLIGHT": TimezoneDaylight,
 }
-_STRUCTURE: Final = (b"BEGIN:", b"END:")
+_LAST_YEAR: Final = 2100
+_WEEKS: Final = 53
+_MOST_CHANGES: Final = 10_000
+"""Of one zone: Outlook's two yearly ones from 1601 on are a tenth of it."""
+_REPEATS: Final = frozenset({"RRULE", "RDATE", "RECURRENCE-ID"})
+_DATES: Final = frozenset({"RDATE", "EXDATE"})
 _SEVERAL: Final = frozenset({"RRULE", "RDATE", "EXDATE", "FREEBUSY"})
 _FREQUENCIES: Final = frozenset({"DAILY", "WEEKLY", "MONTHLY", "YEARLY"})
 _ONE_DAY: Final = dt.timedelta(days=1)
+_PARTS: Final = 3
+"""As many as the longest IANA names have: America/Argentina/Buenos_Aires."""
 _ANY_ZONE: Final = dt.timedelta(days=2)
 """More than the clocks of any two zones are apart."""
 _EARLIEST: Final = dt.date.min + _ANY_ZONE
-
-
-class Wrong(ValueError):
-    """A value that cannot be read; its text says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,55 +101,39 @@ class Contents:
     problems: Sequence[Problem]
 
 
-class _Line(NamedTuple):
-    number: int
-    name: str
-    parameters: Mapping[str, str]
-    value: str
-
-
-@dataclass(slots=True)
-class _Component:
-    name: str
-    number: int
-    lines: list[_Line] = field(default_factory=list)
-    parts: list[_Component] = field(default_factory=list)
-
-    def first(self, name: str) -> _Line | None:
-        return next((line for line in self.lines if line.name == name), None)
-
-    def each(self, name: str) -> Iterator[_Line]:
-        return (line for line in self.lines if line.name == name)
-
-    def text(self, name: str) -> str:
-        line = self.first(name)
-        return "" if line is None else line.value.strip()
-
-
-def read(octets: bytes, zone: ZoneInfo, *, since: dt.date, entries: int) -> Contents:
+def read(
+    octets: bytes,
+    zone: ZoneInfo,
+    *,
+    since: dt.date,
+    entries: int,
+    step: Callable[[], None] = lambda: None,
+) -> Contents:
     """Read a calendar file; floating times and whole days are on the clock of `zone`.
 
     What was over days before `since` is left out unread, whatever may be wrong with it. `entries`
-    is the greatest number of VEVENTs and VFREEBUSYs. Never raises: what is wrong is in `problems`,
-    and then nothing of the file may be used.
+    is the greatest number of VEVENTs and VFREEBUSYs, and of dates that one of them lists. `step` is
+    called before each; raise from it to give up. Otherwise never raises: what is wrong is in
+    `problems`, and then nothing of the file may be used.
     """
     problems: list[Problem] = []
     try:
-        found = _components(octets, entries)
+        found = components(octets, entries)
     except Wrong as error:
         return Contents((), (), [Problem("", str(error))])
     zones = _Zones(zone, found)
     events, periods = [], []
     for component in found:
+        step()
         if component.name == "VEVENT" and not _long_over(component, since):
-            entry = _kept(component, problems, lambda it: _entry(it, zones))
+            entry = _kept(component, problems, lambda it: _entry(it, zones, entries))
             events += [] if entry is None else [entry]
         elif component.name == "VFREEBUSY":
             periods += _kept(component, problems, lambda it: _busy(it, zones)) or []
     return Contents(events, periods, problems)
 
 
-def _long_over(component: _Component, since: dt.date) -> bool:
+def _long_over(component: Component, since: dt.date) -> bool:
     """Whether a single entry was over before `since` in every zone there is."""
     if any(line.name in _REPEATS or line.name == "DURATION" for line in component.lines):
         return False
@@ -163,7 +142,7 @@ def _long_over(component: _Component, since: dt.date) -> bool:
     return bool(written) and all(date.isdecimal() and date < over for date in written)
 
 
-def _kept(component: _Component, problems: list[Problem], make: Callable[[_Component], T]) -> T | None:
+def _kept(component: Component, problems: list[Problem], make: Callable[[Component], T]) -> T | None:
     try:
         return make(component)
     except Wrong as error:
@@ -173,102 +152,15 @@ def _kept(component: _Component, problems: list[Problem], make: Callable[[_Compo
 
 
 def _name(number: int, start: str, uid: str) -> str:
-    return f"Line {number}, entry of {start or 'no date'} (UID {uid or 'missing'})"
-
-
-def _components(octets: bytes, most: int) -> list[_Component]:
-    """Return the components that decide times. Raises Wrong where the file's structure is broken."""
-    found: list[_Component] = []
-    open_: list[_Component] = []
-    calendars = 0
-    for number, line in _lines(octets):
-        head = line[:6].upper()
-        if not head.startswith(_STRUCTURE):
-            if open_:
-                _keep(open_[-1], number, line)
-            continue
-        name = line.partition(b":")[2].strip().decode("ascii", "replace").upper()
-        if head == b"BEGIN:":
-            calendars += name == "VCALENDAR"
-            open_.append(_begun(name, number, open_, found, most))
-        elif not open_ or open_.pop().name != name:
-            raise Wrong(f"Line {number}: END:{name} closes what was not opened last; the file is damaged.")
-    if not calendars:
-        raise Wrong(_no_calendar(octets))
-    if open_:
-        raise Wrong(
-            f"The file ends inside the {open_[-1].name} of line {open_[-1].number}: it was cut off on its "
-            "way, or its program did not finish writing it."
-        )
-    return found
-
-
-def _begun(name: str, number: int, open_: list[_Component], found: list[_Component], most: int) -> _Component:
-    component = _Component(name, number)
-    parent = open_[-1].name if open_ else ""
-    if parent == "VCALENDAR" and name in _WANTED:
-        found.append(component)
-        if len(found) > most:
-            raise Wrong(
-                f"It has more than {most} entries. Publish fewer past ones, or raise `entries` in the "
-                "profile."
-            )
-    elif parent == "VTIMEZONE" and name in _ONSETS:
-        open_[-1].parts.append(component)
-    return component
-
-
-def _keep(component: _Component, number: int, line: bytes) -> None:
-    wanted = _WANTED.get(component.name)
-    if wanted is None:
-        return
-    name = re.split(rb"[;:]", line, maxsplit=1)[0].decode("ascii", "replace").upper()
-    if name not in wanted:
-        return
-    match = _LINE.fullmatch(line.decode("utf-8", "replace"))
-    if match is None:
-        component.lines.append(_Line(number, name, {}, ""))
-        return
-    parameters = {key.upper(): value.strip('"') for key, value in _PARAMETER.findall(match[2])}
-    component.lines.append(_Line(number, name, parameters, match[3]))
-
-
-def _lines(octets: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield unfolded lines with the number of their first line in the file.
-
-    Unfolded as octets: some programs fold inside of a UTF-8 character.
-    """
-    start, parts = 1, list[bytes]()
-    for number, line in enumerate(_LINE_END.split(octets.removeprefix(b"\xef\xbb\xbf")), start=1):
-        if line[:1] in {b" ", b"\t"}:
-            parts.append(line[1:])
-            continue
-        if parts:
-            yield start, b"".join(parts)
-        start, parts = number, [line]
-    yield start, b"".join(parts)
-
-
-def _no_calendar(octets: bytes) -> str:
-    begin = octets[:1000].lstrip().lower()
-    if not begin:
-        return "It is empty."
-    if begin.startswith((b"<!doctype", b"<html", b"<?xml", b"<")):
-        return (
-            "It is a web page and no calendar file; perhaps the address leads to a sign-in. Copy the "
-            "calendar's own address in iCal format."
-        )
-    if b"\x00" in begin:
-        return "It is not text in UTF-8, as calendar files are; export the calendar once more."
-    return "It is no calendar file: there is no BEGIN:VCALENDAR in it."
+    return f"Line {number}, entry of {start[:40] or 'no date'} (UID {uid or 'missing'})"
 
 
 class _Zones:
     """The zones that one file may mean."""
 
-    def __init__(self, own: ZoneInfo, components: Iterable[_Component]) -> None:
+    def __init__(self, own: ZoneInfo, components: Iterable[Component]) -> None:
         self.own = own
-        self._defined: dict[str, list[_Component]] = {}
+        self._defined: dict[str, list[Component]] = {}
         self._known: dict[str, dt.tzinfo] = {}
         for component in components:
             if component.name == "VTIMEZONE":
@@ -287,13 +179,13 @@ class _Zones:
             return _one_zone(tzid, defined)
         if tzid in WINDOWS_TO_OLSON:
             return ZoneInfo(WINDOWS_TO_OLSON[tzid])
-        path = tzid.strip("/").split("/") if tzid.startswith("/") else []
+        path = tzid.strip("/").split("/")[-_PARTS:] if tzid.startswith("/") else []
         for start in range(len(path)):
             if "/".join(path[start:]) in _iana():
                 return ZoneInfo("/".join(path[start:]))
         raise Wrong(
-            f"Nobody can tell which time zone {tzid!r} is: it is no IANA or Windows name, and the file has "
-            f"no VTIMEZONE for it.{did_you_mean(tzid, _iana())} Choose the zone in the calendar program "
+            f"Nobody can tell which time zone {tzid[:80]!r} is: it is no IANA or Windows name, and the file "
+            f"has no VTIMEZONE for it.{did_you_mean(tzid, _iana())} Choose the zone in the calendar program "
             "again, or publish the calendar with its time zones."
         )
 
@@ -303,35 +195,57 @@ def _iana() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
-def _one_zone(tzid: str, defined: Sequence[_Component]) -> dt.tzinfo:
+def _one_zone(tzid: str, defined: Sequence[Component]) -> dt.tzinfo:
     first, *others = ([[tuple(line[1:]) for line in part.lines] for part in it.parts] for it in defined)
     if any(other != first for other in others):
-        raise Wrong(f"The file describes the time zone {tzid!r} more than once, each time differently.")
+        raise Wrong(f"The file describes the time zone {tzid[:80]!r} more than once, each time differently.")
     zone = Timezone()
     zone.add("TZID", tzid)
+    changes = 0
     for part in defined[0].parts:
-        zone.add_component(_onset(tzid, part))
+        onset, often = _onset(tzid, part)
+        changes += often
+        if changes > _MOST_CHANGES:
+            raise Wrong(
+                f"The file's VTIMEZONE for {tzid[:80]!r} changes the clock oftener than any zone does."
+            )
+        zone.add_component(onset)
     try:
         made: dt.tzinfo = zone.to_tz(lookup_tzid=False)
         dt.datetime(2000, 1, 1, tzinfo=made).utcoffset()
     except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
-        raise Wrong(f"The file's VTIMEZONE for {tzid!r} cannot be followed: {error}.") from None
+        raise Wrong(f"The file's VTIMEZONE for {tzid[:80]!r} cannot be followed: {error}.") from None
     return made
 
 
-def _onset(tzid: str, part: _Component) -> Component:
-    onset: Component = _ONSETS[part.name]()
+def _onset(tzid: str, part: Component) -> tuple[TimezoneStandard | TimezoneDaylight, int]:
+    """Return an onset, and about how often it comes: each time that is read is compared with them all."""
+    onset = _ONSETS[part.name]()
+    often = 1
     try:
-        onset.add("DTSTART", _wall(part.text("DTSTART")))
+        begins = _wall(part.text("DTSTART"))
+        onset.add("DTSTART", begins)
         for name in ("TZOFFSETFROM", "TZOFFSETTO"):
             onset.add(name, vUTCOffset(_offset(part.text(name))))
         for line in part.each("RRULE"):
-            onset.add("RRULE", _recurrence(line.value, {"YEARLY"}))
+            rule = _recurrence(line.value, {"YEARLY"})
+            onset.add("RRULE", rule)
+            often += _changes(rule, begins.year)
         for line in part.each("RDATE"):
-            onset.add("RDATE", [_wall(value) for value in line.value.split(",")])
+            dates = [_wall(value) for value in line.value.split(",")]
+            onset.add("RDATE", dates)
+            often += len(dates)
     except ValueError as error:
-        raise Wrong(f"The file's VTIMEZONE for {tzid!r} cannot be followed: {error}") from None
-    return onset
+        raise Wrong(f"The file's VTIMEZONE for {tzid[:80]!r} cannot be followed: {error}") from None
+    return onset, often
+
+
+def _changes(rule: vRecur, begins: int) -> int:
+    """Return how often a rule from a year on changes the clock, at the most."""
+    until = rule.get("UNTIL", [None])[0]
+    years = (_LAST_YEAR if until is None else until.year) - begins + 1
+    lists = [len(values) for part, values in rule.items() if part.startswith("BY")]
+    return max(years, 1) * prod(lists) * (1 if "BYMONTH" in rule else _WEEKS)
 
 
 def _wall(text: str) -> dt.datetime:
@@ -341,8 +255,9 @@ def _wall(text: str) -> dt.datetime:
     return _clock(match, None)
 
 
-def _entry(component: _Component, zones: _Zones) -> Entry:
+def _entry(component: Component, zones: _Zones, most: int) -> Entry:
     _refuse_twice(component)
+    _refuse_many(component, most)
     start = _required(component, "DTSTART", zones)
     start, end = _span(component, start, zones)
     recurrence = component.first("RECURRENCE-ID")
@@ -363,20 +278,26 @@ def _entry(component: _Component, zones: _Zones) -> Entry:
     )
 
 
-def _refuse_twice(component: _Component) -> None:
+def _refuse_twice(component: Component) -> None:
     names = [line.name for line in component.lines if line.name not in _SEVERAL]
     for name in sorted({name for name in names if names.count(name) > 1}):
         raise Wrong(f"It has {name} more than once.")
 
 
-def _required(component: _Component, name: str, zones: _Zones) -> Moment:
+def _refuse_many(component: Component, most: int) -> None:
+    dates = sum(line.value.count(",") + 1 for line in component.lines if line.name in _DATES)
+    if dates > most:
+        raise Wrong(f"It lists more than {most} dates. Shorten it, or raise `entries` in the profile.")
+
+
+def _required(component: Component, name: str, zones: _Zones) -> Moment:
     line = component.first(name)
     if line is None:
         raise Wrong(f"It has no {name}, so nobody knows when it is.")
     return _moment(line, line.value, zones)
 
 
-def _span(component: _Component, start: Moment, zones: _Zones) -> tuple[Moment, Moment]:
+def _span(component: Component, start: Moment, zones: _Zones) -> tuple[Moment, Moment]:
     line, length = component.first("DTEND"), component.text("DURATION")
     if line is not None:
         end = _moment(line, line.value, zones)
@@ -404,7 +325,7 @@ def _later(moment: Moment, duration: dt.timedelta) -> Moment:
         raise Wrong("It ends after the year 9999.") from None
 
 
-def _busy(component: _Component, zones: _Zones) -> list[Period]:
+def _busy(component: Component, zones: _Zones) -> list[Period]:
     return [
         _period(line, value, zones)
         for line, value in _values(component, "FREEBUSY")
@@ -412,15 +333,15 @@ def _busy(component: _Component, zones: _Zones) -> list[Period]:
     ]
 
 
-def _values(component: _Component, name: str) -> Iterator[tuple[_Line, str]]:
+def _values(component: Component, name: str) -> Iterator[tuple[Line, str]]:
     return ((line, value) for line in component.each(name) for value in line.value.split(","))
 
 
-def _extra(line: _Line, value: str, zones: _Zones) -> Moment | Period:
+def _extra(line: Line, value: str, zones: _Zones) -> Moment | Period:
     return _period(line, value, zones) if "/" in value else _moment(line, value, zones)
 
 
-def _period(line: _Line, value: str, zones: _Zones) -> Period:
+def _period(line: Line, value: str, zones: _Zones) -> Period:
     first, _, second = value.partition("/")
     start = _moment(line, first, zones)
     ends = second.strip().upper().startswith(("P", "+P"))
@@ -430,7 +351,7 @@ def _period(line: _Line, value: str, zones: _Zones) -> Period:
     return start, end
 
 
-def _moment(line: _Line, value: str, zones: _Zones) -> Moment:
+def _moment(line: Line, value: str, zones: _Zones) -> Moment:
     text = value.strip()
     try:
         if match := _DATE.fullmatch(text):

@@ -26,7 +26,7 @@ def _escapes(line_break: str, escapes: dict[str, str]) -> dict[int, str]:
     return _DROPPED | breaks | {ord(char): escape for char, escape in escapes.items()}
 
 
-_PLAIN = re.compile(r"[\w./+^'-]+(?: [\w./+^'-]+)*|")
+_PLAIN = re.compile(r"[\w./+'-]+(?: [\w./+'-]+)*|")
 _TEXT = _escapes(r"\n", {"\\": r"\\", ";": r"\;", ",": r"\,"})
 _PARAMETER = _escapes("^n", {"^": "^^", '"': "^'"})
 
@@ -42,8 +42,8 @@ def text(value: str) -> str:
 def parameter(value: str) -> str:
     """Return `value` as a parameter value: RFC 6868 encoded, quoted unless it is plain.
 
-    RFC 5545 asks for quotes around `:`, `;` and `,` only, but readers also trim spaces at the ends
-    and take a backslash for an escape.
+    RFC 5545 asks for quotes around `:`, `;` and `,` only, but readers also trim spaces at the ends,
+    take a backslash for an escape, and refuse a file for a bare caret (sabre/vobject 2).
     """
     encoded = value.replace("\r\n", "\n").translate(_PARAMETER)
     return encoded if _PLAIN.fullmatch(encoded) else f'"{encoded}"'

@@ -76,6 +76,9 @@ class Visit:
             raise ValueError(f"Visit {self.uid} has a time without a zone; pass aware datetimes, in UTC.")
         if not self.arrive < self.end:
             raise ValueError(f"Visit {self.uid} ends at {self.end}, not after the arrival at {self.arrive}.")
+        for note in self.care:
+            if not note.start < note.end:
+                raise ValueError(f"Visit {self.uid} has an entry {note.kind!r} that ends at its start.")
         kinds = [NUMBING, *(note.kind for note in self.care)]
         if len(set(kinds)) < len(kinds):
             raise ValueError(f"Visit {self.uid} has two entries of one kind: {', '.join(kinds)}. Rename one.")
@@ -91,6 +94,7 @@ class Place:
     """Where the patient goes and whom to call."""
 
     name: str
+    """The clinic's own, which stands in descriptions only."""
     address: str
     telephone: str
 
@@ -156,7 +160,12 @@ class Words:
         found = []
         for field in fields(self):
             expected = _MARKS.get(field.name, frozenset())
-            marks = {mark for _, mark, _, _ in string.Formatter().parse(getattr(self, field.name)) if mark}
+            try:
+                parts = list(string.Formatter().parse(getattr(self, field.name)))
+            except ValueError as error:
+                found.append(f"{field.name}: {error}")
+                continue
+            marks = {mark for _, mark, _, _ in parts if mark is not None}
             unknown = marks - expected
             missing = expected - marks if field.name != "clock" else {"minute"} - marks
             found += [f"{field.name}: nothing fills in {{{mark}}}" for mark in sorted(unknown)]
@@ -207,4 +216,15 @@ class Style:
     place: Place
     reminders: Reminders
     display_name: str = ""
-    """What the clinic lets titles say besides "Appointment"; empty for nothing."""
+    """What the clinic lets titles and places say of it; empty for nothing."""
+
+    @property
+    def title(self) -> str:
+        """What every appointment is called where nothing else is known of it."""
+        name = self.display_name
+        return self.words.appointment_at.format(name=name) if name else self.words.appointment
+
+    @property
+    def location(self) -> str:
+        """Where to go, as it may show on a lock screen: many a clinic's name tells what is done there."""
+        return "\n".join(part for part in (self.display_name, self.place.address) if part)

@@ -11,6 +11,7 @@ import calendar
 import datetime as dt
 import hashlib
 import importlib.resources
+import io
 import re
 import struct
 import zoneinfo
@@ -21,6 +22,8 @@ from pathlib import Path
 from intake_plugin.calendars import octets
 
 _FIRST_YEAR = 1970
+_SOURCE = "tzdata.zi"
+"""The text of all rules, whose first line is "# version 2026f"; it lies beside the zones."""
 _WEEKDAYS = ("SU", "MO", "TU", "WE", "TH", "FR", "SA")
 _LAST_WEEK = 5
 _DAY = dt.timedelta(days=1)
@@ -58,6 +61,34 @@ def edition(zone: str) -> str:
     Raises zoneinfo.ZoneInfoNotFoundError for an unknown zone.
     """
     return hashlib.sha256(_file(zone)).hexdigest()
+
+
+def outdated(zone: str, today: dt.date, days: int) -> dt.date | None:
+    """Return the first of the coming days that an old edition of the system's zones gets wrong, or None.
+
+    zoneinfo reads the system's zones first, and the package tzdata may have a newer edition of them.
+    Raises zoneinfo.ZoneInfoNotFoundError for an unknown zone.
+    """
+    if _systems_edition() >= _edition_in(_packaged(_SOURCE)):
+        return None
+    systems, newest = zoneinfo.ZoneInfo(zone), zoneinfo.ZoneInfo.from_file(io.BytesIO(_packaged(zone)))
+    noons = (dt.datetime.combine(today + number * _DAY, dt.time(12)) for number in range(days))
+    wrong = (noon for noon in noons if systems.utcoffset(noon) != newest.utcoffset(noon))
+    return next((noon.date() for noon in wrong), None)
+
+
+def _systems_edition() -> str:
+    """Return the edition of the system's zones, such as "2025b"; empty where they do not tell."""
+    for folder in zoneinfo.TZPATH:
+        path = Path(folder, _SOURCE)
+        if path.is_file():
+            return _edition_in(path.read_bytes())
+    return ""
+
+
+def _edition_in(source: bytes) -> str:
+    match = re.match(rb"# version (\S+)", source)
+    return match[1].decode("ascii", "replace") if match else ""
 
 
 @lru_cache(maxsize=4096)
@@ -204,6 +235,10 @@ def _file(zone: str) -> bytes:
         path = Path(folder, zone)
         if path.is_file():
             return path.read_bytes()
+    return _packaged(zone)
+
+
+def _packaged(zone: str) -> bytes:
     return importlib.resources.files("tzdata").joinpath("zoneinfo", *zone.split("/")).read_bytes()
 
 

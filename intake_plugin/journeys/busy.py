@@ -127,8 +127,8 @@ def refresh(office: Office, source: BusySource, *, afresh: bool = False) -> Read
     try:
         fetched = _fetch(source, lease.known)
         digest = None if fetched.octets is None else hashlib.sha256(fetched.octets).hexdigest()
-        changed: dict[str, Any] = {"etag": _short(fetched.etag, 512)}
-        changed["last_modified"] = _short(fetched.last_modified, 128)
+        changed: dict[str, Any] = {"etag": _kept(fetched.etag, 512)}
+        changed["last_modified"] = _kept(fetched.last_modified, 128)
         if fetched.octets is None or (lease.known is not None and digest == lease.known.sha256):
             return _stored(office, source, lease, None, changed)
         times = calendar.read_busy(
@@ -150,8 +150,9 @@ def _subject(source: BusySource) -> str:
     return f"The calendar {source.id!r}"
 
 
-def _short(text: str | None, longest: int) -> str | None:
-    return text if text is not None and len(text) <= longest else None
+def _kept(text: str | None, longest: int) -> str | None:
+    """Return what a server said, or None where no database takes it: then the file is read again."""
+    return text if text is not None and len(text) <= longest and text.isprintable() else None
 
 
 def _fingerprint(office: Office, source: BusySource) -> str:
@@ -434,21 +435,16 @@ def overlaps(office: Office) -> tuple[Overlap, ...]:
 
     They were booked before the entry was there, or its calendar was stale; the first ones only.
     """
-    whose = [
-        sa.and_(BusyTime.source_id == source.id, Occupancy.resource_id == source.resource)
-        for source in office.clinic.busy
-    ]
-    if not whose:
+    if not office.clinic.busy:
         return ()
-    meeting = sa.and_(
-        BusyTime.clinic_id == Occupancy.clinic_id,
-        BusyTime.start_at < Occupancy.end_at,
-        BusyTime.end_at > Occupancy.start_at,
-        sa.or_(*whose),
+    meeting = sa.or_(
+        *(
+            sa.and_(Occupancy.resource_id == source.resource, _last_before_end(source) > Occupancy.start_at)
+            for source in office.clinic.busy
+        )
     )
     statement = (
         sa.select(Case.reference, Occupancy.resource_id, Appointment.arrive_at)
-        .join(BusyTime, meeting)
         .join(
             Appointment,
             sa.and_(Appointment.clinic_id == Occupancy.clinic_id, Appointment.id == Occupancy.appointment_id),
@@ -457,6 +453,7 @@ def overlaps(office: Office) -> tuple[Overlap, ...]:
         .where(
             Occupancy.clinic_id == office.clinic.id,
             Occupancy.start_at >= office.now,
+            meeting,
             Appointment.state == AppointmentState.BOOKED,
         )
         .distinct()
@@ -466,4 +463,24 @@ def overlaps(office: Office) -> tuple[Overlap, ...]:
     return tuple(
         Overlap(reference=reference, resource_id=resource_id, arrive_at=arrive_at)
         for reference, resource_id, arrive_at in office.session.execute(statement)
+    )
+
+
+def _last_before_end(source: BusySource) -> sa.ScalarSelect[Any]:
+    """Return when the last stretch of a calendar that begins before a session's end is over.
+
+    Its stretches do not overlap, so that no other can reach further into the session: one look into
+    the primary key instead of a comparison with them all.
+    """
+    return (
+        sa.select(BusyTime.end_at)
+        .where(
+            BusyTime.clinic_id == Occupancy.clinic_id,
+            BusyTime.source_id == source.id,
+            BusyTime.start_at < Occupancy.end_at,
+        )
+        .order_by(BusyTime.start_at.desc())
+        .limit(1)
+        .correlate(Occupancy)
+        .scalar_subquery()
     )

@@ -17,7 +17,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -29,7 +29,7 @@ from intake_plugin.calendars.visits import Visit, Words
 from intake_plugin.errors import NotFound
 from intake_plugin.journeys.booking import appointments_of, series_of
 from intake_plugin.journeys.intake import require
-from intake_plugin.journeys.office import Office, note, transaction, writing
+from intake_plugin.journeys.office import SYSTEM, Office, note, transaction, writing
 from intake_plugin.journeys.visits import PatientVisits, clinic_visit, style_of
 from intake_plugin.records import audit, tokens
 from intake_plugin.records.base import UTCDateTime
@@ -38,8 +38,9 @@ from intake_plugin.state import Staff
 
 Audience = Literal["patient", "clinic"]
 
-_MARKS: dict[str, Audience] = {"p": "patient", "c": "clinic"}
-"""What a secret begins with says which query finds its feed; it opens nothing by itself."""
+_MARKS = ("p", "c", "r")
+"""A patient's, the whole clinic's, one resource's: what a secret begins with says which query finds its
+feed, and opens nothing by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +168,7 @@ def make_clinic_feed(
     """
     if resource_id is not None and resource_id not in {each.id for each in office.clinic.resources}:
         raise NotFound(f"{office.clinic.name} has no practitioner or room {resource_id!r}.")
-    raw = f"c{tokens.new_secret()}"
+    raw = f"{'c' if resource_id is None else 'r'}{tokens.new_secret()}"
     with transaction(office):
         feed = Feed(
             clinic_id=office.clinic.id,
@@ -222,6 +223,40 @@ def _note_staff(office: Office, staff: Staff, feed: Feed, action: str) -> None:
         object_id=feed.hash,
         payload={"resource": feed.resource_id, "label": feed.label},
     )
+
+
+def renew(office: Office) -> int:
+    """Let calendars take over what a changed profile says of the sessions to come; return how many.
+
+    A clinic's address or telephone is no part of a session, so a change of it raises no SEQUENCE; and
+    Google leaves an event as it is unless its SEQUENCE has risen. Raises Busy when the database gave
+    no lock.
+    """
+    to_come = (
+        Appointment.clinic_id == office.clinic.id,
+        Appointment.state == AppointmentState.BOOKED,
+        Appointment.end_at > office.now,
+    )
+    risen = {
+        "sequence": Appointment.sequence + 1,
+        "version": Appointment.version + 1,
+        "modified_at": office.now,
+    }
+    with transaction(office):
+        statement = sa.update(Appointment).where(*to_come).values(risen)
+        result = office.session.execute(statement, execution_options={"synchronize_session": False})
+        renewed = cast("sa.CursorResult[Any]", result).rowcount
+        audit.record(
+            office.session,
+            clinic_id=office.clinic.id,
+            now=office.now,
+            actor=SYSTEM,
+            action="calendars renewed",
+            object_kind="clinic",
+            object_id=office.clinic.id,
+            payload={"appointments": renewed},
+        )
+    return renewed
 
 
 # Tables and not entities: these queries answer nearly every request, and the mapper has no part in them.
@@ -280,28 +315,36 @@ def _patients() -> sa.Select[Any]:
 
 
 def _clinics() -> sa.Select[Any]:
+    feed = _FEED.c
+    columns = (feed.created_at, feed.resource_id, feed.locale)
+    return _finding(columns, _FEED, sa.true()).where(feed.case_id.is_(None), feed.resource_id.is_(None))
+
+
+def _resources() -> sa.Select[Any]:
     feed, row = _FEED.c, _ROW.c
     resource = _own(feed.resource_id)
-    belongs = sa.or_(resource.is_(None), row.practitioner_id == resource, row.room_id == resource)
+    belongs = sa.or_(row.practitioner_id == resource, row.room_id == resource)
     columns = (feed.created_at, feed.resource_id, feed.locale)
-    return _finding(columns, _FEED, belongs).where(feed.case_id.is_(None))
+    return _finding(columns, _FEED, belongs).where(feed.case_id.is_(None), feed.resource_id.is_not(None))
 
 
-FINDING: Mapping[Audience, sa.Select[Any]] = {"patient": _patients(), "clinic": _clinics()}
-"""The query that finds a feed of each audience, made once."""
+FINDING: Mapping[str, sa.Select[Any]] = dict(
+    zip(_MARKS, (_patients(), _clinics(), _resources()), strict=True)
+)
+"""The query that finds a feed, by what its secret begins with; made once."""
 
 
 def find(office: Office, raw: str) -> FoundFeed | None:
     """Return the feed an address leads to, or None if it is unknown or stopped; one query."""
-    audience = _MARKS.get(raw[:1])
-    if audience is None:
+    finding = FINDING.get(raw[:1])
+    if finding is None:
         return None
     since = office.now - office.clinic.calendar.keep_cancelled
     values = {"clinic": office.clinic.id, "hash": tokens.hash_of(raw), "since": since}
-    row = office.session.execute(FINDING[audience], values).one_or_none()
+    row = office.session.execute(finding, values).one_or_none()
     if row is None:
         return None
-    read = _patient_feed if audience == "patient" else _clinic_feed
+    read = _patient_feed if raw.startswith("p") else _clinic_feed
     return read(office, tuple(row), since)
 
 
@@ -326,14 +369,16 @@ def _patient_feed(office: Office, row: Sequence[Any], since: dt.datetime) -> Fou
 def _clinic_feed(office: Office, row: Sequence[Any], since: dt.datetime) -> FoundFeed:
     created, resource_id, locale, *sums = row
     clinic = office.clinic
+    locale = locale if locale in clinic.languages else clinic.languages[0]
     return FoundFeed(
         audience="clinic",
-        locale=locale if locale in clinic.languages else clinic.languages[0],
+        locale=locale,
         since=since,
         modified=_newest(created, sums),
         state=_state(sums),
         facts=(
             resource_id,
+            locale,
             *((each.id, each.name) for each in clinic.resources),
             *(treatment.fingerprint for treatment in clinic.treatments.values()),
         ),
@@ -426,7 +471,7 @@ def _stamps(office: Office, found: FoundFeed) -> list[Stamp]:
 
 def _visits(office: Office, found: FoundFeed, uids: Sequence[str], link: str) -> list[Visit]:
     if found.case_id is None:
-        return _clinic_visits(office, uids, link)
+        return _clinic_visits(office, found, uids, link)
     return _patient_visits(office, found.case_id, uids, link)
 
 
@@ -439,7 +484,7 @@ def _patient_visits(office: Office, case_id: str, uids: Sequence[str], link: str
     return [view.visit(each) for each in office.session.scalars(appointments)]
 
 
-def _clinic_visits(office: Office, uids: Sequence[str], link: str) -> list[Visit]:
+def _clinic_visits(office: Office, found: FoundFeed, uids: Sequence[str], link: str) -> list[Visit]:
     def record(reference: str) -> str:
         return f"{link}{reference}" if link else ""
 
@@ -448,4 +493,4 @@ def _clinic_visits(office: Office, uids: Sequence[str], link: str) -> list[Visit
         .join(Case, sa.and_(Case.clinic_id == Appointment.clinic_id, Case.id == Appointment.case_id))
         .where(Appointment.clinic_id == office.clinic.id, Appointment.id.in_(uids))
     )
-    return [clinic_visit(office, *row, record) for row in rows]
+    return [clinic_visit(office, *row, link=record, locale=found.locale) for row in rows]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from intake_plugin.calendars.files import clinic_import, patient_series, patient_session
+from intake_plugin.calendars.files import clinic_import, patient_series, patient_session, remaining
+from intake_plugin.calendars.outputs import PATIENT_SERIES
 from intake_plugin.calendars.visits import Words
 from intake_plugin.errors import NotFound
 from intake_plugin.journeys.booking import appointments_of
@@ -22,15 +23,15 @@ from intake_plugin.state import Staff
 def series_file(office: Office, case: Case, words: Words, *, link: str) -> bytes:
     """Return the whole series; `link` is the patient's manage page, without a token.
 
-    Raises OutOfTurn before the series is booked.
+    Raises OutOfTurn before the series is booked, NotFound when all of it was cancelled long ago.
     """
     require(office, case, "done")
-    view = PatientVisits.of(office, case, link)
+    view, keep = PatientVisits.of(office, case, link), office.clinic.calendar.keep_cancelled
     visits = [view.visit(each) for each in appointments_of(office, case)]
+    if not remaining(visits, PATIENT_SERIES, now=office.now, keep_cancelled=keep):
+        raise NotFound("Every session of this series was cancelled, and their time is long over.")
     _served(office, case, "series")
-    return patient_series(
-        visits, style_of(office, words), now=office.now, keep_cancelled=office.clinic.calendar.keep_cancelled
-    )
+    return patient_series(visits, style_of(office, words), now=office.now, keep_cancelled=keep)
 
 
 def session_file(office: Office, case: Case, ordinal: int, words: Words, *, link: str) -> bytes:
@@ -47,8 +48,10 @@ def session_file(office: Office, case: Case, ordinal: int, words: Words, *, link
     raise NotFound(f"This series has no session {ordinal}.")
 
 
-def clinic_file(office: Office, staff: Staff, words: Words, *, link: RecordLink) -> bytes:
-    """Return every session that is still to come; `link` gives the record of a case reference.
+def clinic_file(office: Office, staff: Staff, words: Words, *, link: RecordLink, locale: str) -> bytes:
+    """Return every session to come, and those just over; `link` gives the record of a case reference.
+
+    `locale` is the language of the words.
 
     Raises NotFound while nothing is booked.
     """
@@ -58,13 +61,13 @@ def clinic_file(office: Office, staff: Staff, words: Words, *, link: RecordLink)
             .join(Case, sa.and_(Case.clinic_id == Appointment.clinic_id, Case.id == Appointment.case_id))
             .where(
                 Appointment.clinic_id == office.clinic.id,
-                Appointment.end_at >= office.now - office.clinic.calendar.keep_cancelled,
+                Appointment.end_at > office.now - office.clinic.calendar.keep_cancelled,
             )
             .order_by(Appointment.arrive_at, Appointment.id)
         ).all()
         if not rows:
             raise NotFound(f"{office.clinic.name} has no appointments to come.")
-        visits = [clinic_visit(office, *row, link) for row in rows]
+        visits = [clinic_visit(office, *row, link=link, locale=locale) for row in rows]
         audit.record(
             office.session,
             clinic_id=office.clinic.id,

@@ -124,25 +124,34 @@ def _date(moment: Moment) -> dt.date:
 
 
 def clinic_visit(
-    office: Office, appointment: Appointment, reference: str, protocol_id: str, link: RecordLink
+    office: Office,
+    appointment: Appointment,
+    reference: str,
+    protocol_id: str,
+    *,
+    link: RecordLink,
+    locale: str,
 ) -> Visit:
-    """Return one session as the clinic sees it: case number, resources, product, link to the record."""
+    """Return one session as the clinic sees it: case number, resources, product, link to the record.
+
+    `locale` is the language in which the product is named, one of the clinic's.
+    """
     names = {resource.id: resource.name for resource in office.clinic.resources}
     taken = (appointment.practitioner_id, appointment.room_id)
     return _visit(
         appointment,
         url=link(reference),
         case=reference,
-        product=_product(office, protocol_id, appointment.product_id),
+        product=_product(office, protocol_id, appointment.product_id, locale),
         resources=tuple(names.get(each, each) for each in taken if each is not None),
     )
 
 
-def _product(office: Office, protocol_id: str, product_id: str | None) -> str:
+def _product(office: Office, protocol_id: str, product_id: str | None, locale: str) -> str:
     treatment = office.clinic.treatments.get(protocol_id)
     if product_id is None or treatment is None:
         return product_id or ""
-    products = treatment.protocol.words(office.clinic.languages[0]).products
+    products = treatment.protocol.words(locale).products
     return products[product_id].name if product_id in products else product_id
 
 

@@ -21,6 +21,7 @@ from intake_plugin.calendars.links import Occasion, google_event, microsoft_even
 from intake_plugin.journeys import feeds
 from intake_plugin.journeys.feeds import Choices, FoundFeed, OpenFeed
 from intake_plugin.journeys.office import Office
+from intake_plugin.journeys.visits import style_of
 from intake_plugin.records.tables import Appointment
 from intake_plugin.state import current_mount, current_staff, current_state
 from intake_plugin.web import forms
@@ -53,8 +54,9 @@ def feed(token: str) -> Response:
         opened = feeds.open_feed(
             office, found, calendar_words(), name=_name(office, found), link=_link(found)
         )
-    response = _answer(opened)
-    response.headers["ETag"] = quote_etag(opened.etag, weak=True)
+    tag = opened.etag
+    response = _answer(opened, tag)
+    response.headers["ETag"] = quote_etag(tag, weak=True)
     response.headers["Last-Modified"] = http_date(found.modified)
     response.headers["Vary"] = "Accept-Encoding"
     age = round(office.clinic.calendar.max_age.total_seconds())
@@ -62,10 +64,10 @@ def feed(token: str) -> Response:
     return response
 
 
-def _answer(opened: OpenFeed) -> Response:
+def _answer(opened: OpenFeed, tag: str) -> Response:
     # A time says less than the tag: two changes may fall into one second, and words may change
     # without any appointment. So If-Modified-Since alone is answered in full.
-    if request.if_none_match.contains_weak(opened.etag):
+    if request.if_none_match.contains_weak(tag):
         return Response(status=304)
     zipped = request.accept_encodings.quality("gzip") > 0
     octets: Iterable[bytes] = iter(())
@@ -162,14 +164,13 @@ def _choice_controls() -> dict[str, object]:
 
 
 def _event_links(visit: Visit, appointment: Appointment) -> EventLinks:
-    words, clinic = calendar_words(), visit.clinic
-    name = clinic.marketing_name
+    style = style_of(visit.office, calendar_words())
     occasion = Occasion(
-        title=words.appointment_at.format(name=name) if name else words.appointment,
+        title=style.title,
         start=appointment.arrive_at,
         end=appointment.end_at,
         zone=appointment.zone,
-        location=f"{clinic.name}, {clinic.contact.address}",
+        location=style.location.replace("\n", ", "),
     )
     return EventLinks(
         appointment,

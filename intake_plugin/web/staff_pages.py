@@ -311,5 +311,7 @@ def calendar(visit: Visit) -> ResponseReturnValue:
     def record(reference: str) -> str:
         return visit.url("staff.case_page", reference=reference, _external=True)
 
-    octets = files.clinic_file(visit.office, current_staff(), calendar_words(), link=record)
+    octets = files.clinic_file(
+        visit.office, current_staff(), calendar_words(), link=record, locale=visit.locale
+    )
     return calendar_response(octets, "clinic-appointments.ics")

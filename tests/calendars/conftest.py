@@ -7,14 +7,33 @@ import re
 import unicodedata
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from intake_plugin.calendars import Place, Reminders, Style, Visit, Words
+from intake_plugin.calendars import (
+    CareNote,
+    EventCache,
+    Message,
+    Party,
+    Place,
+    Reminders,
+    Style,
+    Visit,
+    Words,
+    clinic_import,
+    mail_cancel,
+    mail_invite,
+    mail_series,
+    patient_series,
+    patient_session,
+)
+from intake_plugin.calendars.feeds import Recipe, Stamp, stream
+from intake_plugin.calendars.outputs import CLINIC_FEED, PATIENT_FEED, Output
 
 ZONES = (
     "Europe/London",
@@ -105,6 +124,89 @@ def series(visit: Callable[..., Visit]) -> tuple[Visit, ...]:
     """Four sessions on both sides of the end of summer time."""
     days = ("2026-10-01", "2026-10-29", "2026-11-26", "2026-12-24")
     return tuple(visit(f"{day} 08:30", ordinal=ordinal) for ordinal, day in enumerate(days, start=1))
+
+
+MESSAGE = Message(
+    stamp=dt.datetime(2026, 9, 3, 10, tzinfo=dt.UTC),
+    organizer=Party(email="desk@clinic.example", name="North Clinic, Leeds"),
+    attendee=Party(email="ada+skin@example.org", name='Ada "Dee" Ames'),
+)
+OUTPUTS = (
+    "patient series",
+    "patient session",
+    "patient session, cancelled",
+    "clinic import",
+    "patient feed",
+    "clinic feed",
+    "mail series",
+    "mail invite",
+    "mail cancel",
+)
+Outputs = dict[str, tuple[bytes, tuple[Visit, ...]]]
+"""Octets, and the visits in them."""
+METHODS = {"mail invite": "REQUEST", "mail cancel": "CANCEL"}
+"""Of the outputs that have one."""
+
+
+@pytest.fixture(scope="session")
+def outputs(series: tuple[Visit, ...], style: Style) -> Outputs:
+    """Every kind of output; of its visits one has care of its own and one is cancelled."""
+    note, days = CareNote, dt.timedelta(days=3)
+    start, end = series[0].arrive, series[0].end
+    care = (
+        note(
+            kind="before-3d", start=start - days, end=start - days + (end - start), description="No scrubs."
+        ),
+        note(
+            kind="after-3d",
+            start=end + days,
+            end=end + days + (end - start),
+            description="Shade.",
+            phase="after",
+        ),
+    )
+    gone = replace(series[1], cancelled=True, sequence=3, version=4)
+    told = replace(series[0], care=care)
+    visits = (told, gone, *series[2:])
+    kept: dict[str, Any] = {"now": series[0].modified, "keep_cancelled": dt.timedelta(days=30)}
+    written = (
+        (patient_series(visits, style, **kept), visits),
+        (patient_session(told, style), (told,)),
+        (patient_session(gone, style), (gone,)),
+        (clinic_import(visits, style, **kept), visits),
+        (write_feed(visits, PATIENT_FEED, style), visits),
+        (write_feed(visits, CLINIC_FEED, style), visits),
+        (mail_series(visits, style), (told, *series[2:])),
+        (mail_invite(told, style, MESSAGE), (told,)),
+        (mail_cancel(gone, style, MESSAGE), (gone,)),
+    )
+    return dict(zip(OUTPUTS, written, strict=True))
+
+
+def write_feed(visits: Sequence[Visit], output: Output, style: Style, name: str = "Clinic, north") -> bytes:
+    """Return a feed as it is streamed, of visits in their order."""
+    recipe = Recipe(
+        output=output,
+        style=style,
+        name=name,
+        refresh=dt.timedelta(hours=6),
+        zone=visits[0].zone,
+        facts=(),
+    )
+    by_uid = {visit.uid: visit for visit in visits}
+    pieces = stream(
+        recipe,
+        [stamp(visit) for visit in visits],
+        lambda uids: [by_uid[uid] for uid in uids],
+        cache=EventCache(octets=1),
+    )
+    return b"".join(pieces)
+
+
+def stamp(visit: Visit) -> Stamp:
+    """Return the stamp of a visit as a database gives it."""
+    naive = [moment.astimezone(dt.UTC).replace(tzinfo=None) for moment in (visit.modified, visit.end)]
+    return Stamp(visit.uid, visit.version, naive[0], naive[1], visit.zone)
 
 
 def around_clock_changes(zone: str) -> list[dt.datetime]:

@@ -379,6 +379,21 @@ REFUSED: dict[str, tuple[str, str]] = {
         ),
         "more than 20000 busy times",
     ),
+    "since the beginning of time, all day long": (
+        (
+            "DTSTART:00010102T100000Z\nDTEND:00010102T101500Z\n"
+            f"RRULE:FREQ=DAILY;BYHOUR={','.join(map(str, range(24)))};BYMINUTE=0,30"
+        ),
+        "would take minutes to count",
+    ),
+    "by more rules than can be followed": (
+        "DTSTART:20260303T100000Z\nDURATION:PT1H" + "\nRRULE:FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30" * 8,
+        "would take minutes to count",
+    ),
+    "more dates than the clinic takes": (
+        "DTSTART:20260303T100000Z\nDURATION:PT1H\nRDATE:" + ",".join(["20260304T100000Z"] * 50_001),
+        "lists more than 50000 dates",
+    ),
     "another calendar": (
         "DTSTART:20260303T100000Z\nRRULE:RSCALE=CHINESE;FREQ=YEARLY",
         "another calendar than the Gregorian",
@@ -439,6 +454,56 @@ def test_an_empty_calendar_has_no_busy_time() -> None:
     assert read(file()) == []
 
 
+def own_zone(*onsets: str) -> str:
+    parts = "".join(
+        f"BEGIN:STANDARD\nTZOFFSETFROM:+0200\nTZOFFSETTO:+0100\n{onset}\nEND:STANDARD\n" for onset in onsets
+    )
+    return f"BEGIN:VTIMEZONE\nTZID:Z\n{parts}END:VTIMEZONE"
+
+
+SUMMER = "DTSTART:16010101T020000\nRRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=-1SU"
+RESTLESS = {
+    "every second": (
+        "DTSTART:16010101T030000\nRRULE:FREQ=YEARLY;BYMONTH=1;BYDAY=MO;BYHOUR=1,2,3;"
+        f"BYMINUTE={SIXTY};BYSECOND={SIXTY}"
+    ),
+    "every day": "DTSTART:19000101T030000\nRRULE:FREQ=YEARLY;BYDAY=MO,TU,WE,TH,FR,SA,SU",
+    "by a list": "DTSTART:19000101T030000\nRDATE:" + ",".join(["20260101T000000"] * 10_000),
+}
+
+
+@pytest.mark.parametrize("onset", RESTLESS)
+def test_a_zone_that_never_rests_is_not_followed(onset: str) -> None:
+    entry = "DTSTART;TZID=Z:20260330T100000\nDTEND;TZID=Z:20260330T110000"
+    (problem,) = problems(file(entry, head=own_zone(SUMMER, RESTLESS[onset])))
+    assert "changes the clock oftener than any zone does" in problem
+
+
+def test_a_zone_with_a_long_history_is_followed() -> None:
+    history = [f"DTSTART:{year}0301T030000" for year in range(1600, 2026)]
+    entry = "DTSTART;TZID=Z:20260430T100000\nDTEND;TZID=Z:20260430T110000"
+    assert words(read(file(entry, head=own_zone(SUMMER, *history)))) == ["04-30 09:00 to 04-30 10:00"]
+
+
+def test_a_name_of_a_zone_as_long_as_a_book_is_refused_at_once() -> None:
+    entry = f"DTSTART;TZID=/{'x/' * 1_000_000}:20260330T100000"
+    (problem,) = problems(file(entry))
+    assert "Nobody can tell which time zone" in problem
+    assert len(problem) < 1000
+    vendors = "DTSTART;TZID=/a/b/c/d/America/Argentina/Buenos_Aires:20260330T100000\nDURATION:PT1H"
+    assert words(read(file(vendors))) == ["30 13:00 to 30 14:00"]
+
+
+@pytest.mark.parametrize(
+    "lines", ["UID:{}\nDTSTART:never", "UID:x\nDTSTART:{}", "DTSTART;TZID={}:20260330T100000"]
+)
+def test_a_problem_is_plain_text_however_odd_the_file(lines: str) -> None:
+    for odd in ("a\0b\x1b[31m\u202e\u2028", "x" * 1_000_000):
+        for problem in problems(file(lines.format(odd))):
+            assert problem.isprintable()
+            assert len(problem) < 1100
+
+
 def test_broken_zones_of_the_file_are_refused_where_they_are_used() -> None:
     entry = "DTSTART;TZID=Z:20260330T100000\nDTEND;TZID=Z:20260330T110000"
     for head, says in (
@@ -463,20 +528,33 @@ def test_limits_are_the_clinics() -> None:
     assert "more than 100 octets" in problems(two, octets=100)[0]
     assert "more than 1 entries" in problems(two, entries=1)[0]
     assert "more than 70 busy times" in problems(two, instances=70)[0]
+    stretches = ",".join(f"202603{day:02}T100000Z/PT1H" for day in range(3, 31))
+    listed = file(head=f"BEGIN:VFREEBUSY\nFREEBUSY:{stretches}\nEND:VFREEBUSY")
+    assert len(read(listed, instances=28)) == 28
+    assert "more than 27 busy times" in problems(listed, instances=27)[0]
 
 
-def test_somebody_else_can_give_up_between_series() -> None:
+@pytest.mark.parametrize("most", [1, 9, 10, 18])
+def test_somebody_else_can_give_up_before_each_entry_is_read_and_before_each_series_is_unfolded(
+    most: int,
+) -> None:
     calls = []
 
     def patience() -> None:
         calls.append(1)
-        if len(calls) == 3:
+        if len(calls) == most:
             raise TimeoutError
 
     daily = "DTSTART:20260303T100000Z\nDURATION:PT1H\nRRULE:FREQ=DAILY"
     with pytest.raises(TimeoutError):
         read_busy(file(*[daily] * 9), zone=LONDON, start=START, end=END, limits=LIMITS, step=patience)
-    assert len(calls) == 3
+    assert len(calls) == most
+
+
+def test_a_stretch_at_the_end_of_time_is_read_like_any_other() -> None:
+    for at in ("00010101T000000", "99991231T235800"):
+        stretches = (f"FREEBUSY;TZID={zone}:{at}/PT1M\n" for zone in ("Asia/Tokyo", "America/New_York"))
+        assert read(file(head=f"BEGIN:VFREEBUSY\n{''.join(stretches)}END:VFREEBUSY")) == []
 
 
 def test_ten_megabytes_of_a_long_life_are_read_in_seconds() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import sys
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +17,6 @@ from icalendar import Calendar
 from intake_plugin.calendars import (
     CareNote,
     EventCache,
-    Message,
     Party,
     Style,
     Visit,
@@ -27,9 +28,10 @@ from intake_plugin.calendars import (
     patient_session,
 )
 from intake_plugin.calendars.cache import fingerprint
-from intake_plugin.calendars.events import entry_uid, write
-from intake_plugin.calendars.files import CLOSING, opening
-from intake_plugin.calendars.outputs import CLINIC_FEED, CLINIC_IMPORT, PATIENT_FEED, PATIENT_SERIES, Output
+from intake_plugin.calendars.events import Written, entry_uid, write
+from intake_plugin.calendars.files import opening
+from intake_plugin.calendars.outputs import CLINIC_FEED, CLINIC_IMPORT, PATIENT_FEED, PATIENT_SERIES
+from tests.calendars.conftest import MESSAGE, METHODS, Outputs, write_feed
 
 MakeVisit = Callable[..., Visit]
 Lint = Callable[..., list[str]]
@@ -37,11 +39,8 @@ Lint = Callable[..., list[str]]
 NOW = dt.datetime(2026, 9, 2, tzinfo=dt.UTC)
 MONTH = dt.timedelta(days=30)
 MINUTE, DAY, AT_ONCE = dt.timedelta(minutes=1), dt.timedelta(days=1), dt.timedelta()
-MESSAGE = Message(
-    stamp=dt.datetime(2026, 9, 3, 10, tzinfo=dt.UTC),
-    organizer=Party(email="desk@clinic.example", name="North Clinic, Leeds"),
-    attendee=Party(email="ada+skin@example.org", name='Ada "Dee" Ames'),
-)
+MUCH = 1_000_000
+"""Octets for more events than any of these tests writes."""
 
 
 def events(octets: bytes) -> list[Any]:
@@ -49,14 +48,6 @@ def events(octets: bytes) -> list[Any]:
     calendar = Calendar.from_ical(octets.decode())
     assert isinstance(calendar, Calendar)
     return calendar.events
-
-
-def feed(visits: tuple[Visit, ...], output: Output, style: Style) -> bytes:
-    written = [write(visit, output, style) for visit in visits]
-    head = opening(
-        output, {each.zone for each in written}, name="Clinic, north", refresh=dt.timedelta(hours=6)
-    )
-    return head + b"".join(each.octets for each in written) + CLOSING
 
 
 def alarms(event: Any) -> list[dt.timedelta]:
@@ -76,9 +67,9 @@ DTEND;TZID=Europe/London:20261001T094500
 SUMMARY:Appointment
 DESCRIPTION:Put the cream on at 08:00.\\nPlease arrive at 08:30.\\nThe crea
  m comes off at 08:50.\\nThe treatment starts at 09:00.\\nCome with a clean f
- ace\\, without make-up.\\nQuestions? Call 0113 496 0000.\\nChange or cancel
- : https://clinic.example/north/book/manage
-LOCATION:North Clinic\\n1 Mill Lane\\, Leeds
+ ace\\, without make-up.\\nNorth Clinic\\nQuestions? Call 0113 496 0000.\\nChan
+ ge or cancel: https://clinic.example/north/book/manage
+LOCATION:1 Mill Lane\\, Leeds
 URL:https://clinic.example/north/book/manage
 STATUS:CONFIRMED
 SEQUENCE:0
@@ -127,19 +118,7 @@ def test_the_octets_of_a_session_and_its_numbing_entry(visit: MakeVisit, style: 
     assert write(one, PATIENT_SERIES, style).octets.decode() == expected
 
 
-def test_what_each_output_carries(series: tuple[Visit, ...], style: Style, lint: Lint) -> None:
-    gone = cancelled(series[3])
-    visits = (*series[:3], gone)
-    outputs = {
-        "patient series": patient_series(visits, style, now=NOW, keep_cancelled=MONTH),
-        "patient session": patient_session(series[1], style),
-        "clinic import": clinic_import(visits, style, now=NOW, keep_cancelled=MONTH),
-        "patient feed": feed(visits, PATIENT_FEED, style),
-        "clinic feed": feed(visits, CLINIC_FEED, style),
-        "mail series": mail_series(visits, style),
-        "mail invite": mail_invite(series[0], style, MESSAGE),
-        "mail cancel": mail_cancel(gone, style, MESSAGE),
-    }
+def test_what_each_output_carries(outputs: Outputs, lint: Lint) -> None:
     marks = {
         "method": b"\r\nMETHOD:",
         "parties": b"\r\nORGANIZER",
@@ -151,11 +130,13 @@ def test_what_each_output_carries(series: tuple[Visit, ...], style: Style, lint:
         "entries": b"RELTYPE=PARENT",
     }
     carried = {
-        name: {mark for mark, found in marks.items() if found in octets} for name, octets in outputs.items()
+        name: {mark for mark, found in marks.items() if found in octets}
+        for name, (octets, _) in outputs.items()
     }
     assert carried == {
         "patient series": {"alarms", "private", "tombstone", "entries"},
         "patient session": {"alarms", "private", "entries"},
+        "patient session, cancelled": {"private", "tombstone", "entries"},
         "clinic import": {"private", "tombstone"},
         "patient feed": {"alarms", "named", "tombstone", "entries"},
         "clinic feed": {"named", "tombstone"},
@@ -163,9 +144,8 @@ def test_what_each_output_carries(series: tuple[Visit, ...], style: Style, lint:
         "mail invite": {"method", "parties", "alarms", "private"},
         "mail cancel": {"method", "parties", "private", "tombstone"},
     }
-    for name, octets in outputs.items():
-        method = {"mail invite": "REQUEST", "mail cancel": "CANCEL"}.get(name)
-        assert lint(octets, method=method) == [], name
+    for name, (octets, _) in outputs.items():
+        assert lint(octets, method=METHODS.get(name)) == [], name
 
 
 def test_a_calendar_has_no_uid_of_its_own_and_nothing_that_opens_another(
@@ -257,6 +237,15 @@ def test_cream_at_home_after_the_arrival_never_gives_an_alarm_after_it(
 ) -> None:
     late = visit(cream_on=visit().arrive + dt.timedelta(minutes=5))
     assert alarms(events(patient_session(late, style))[0]) == [-60 * MINUTE, -DAY]
+
+
+def test_a_place_shows_the_clinics_name_only_where_the_clinic_chose_one(
+    visit: MakeVisit, style: Style
+) -> None:
+    for display_name, location in (("", "1 Mill Lane, Leeds"), ("North", "North\n1 Mill Lane, Leeds")):
+        session = events(patient_session(visit(), replace(style, display_name=display_name)))[0]
+        assert session["LOCATION"] == location
+        assert "North Clinic" in session["DESCRIPTION"].split("\n")
 
 
 def test_care_notes_are_entries_of_their_own(visit: MakeVisit, style: Style, lint: Lint) -> None:
@@ -362,8 +351,8 @@ def test_titles_places_and_alarms_are_neutral(
         patient_series(visits, named, now=NOW, keep_cancelled=MONTH),
         patient_session(series[0], named),
         clinic_import(visits, named, now=NOW, keep_cancelled=MONTH),
-        feed(visits, PATIENT_FEED, named),
-        feed(visits, CLINIC_FEED, named),
+        write_feed(visits, PATIENT_FEED, named),
+        write_feed(visits, CLINIC_FEED, named),
         mail_series(visits, named),
         mail_invite(series[0], named, MESSAGE),
         mail_cancel(visits[3], named, MESSAGE),
@@ -382,6 +371,8 @@ def test_a_visit_that_a_reader_would_show_wrong_is_refused(visit: MakeVisit) -> 
         replace(one, cream_on=one.arrive.replace(tzinfo=None))
     with pytest.raises(ValueError, match="not after the arrival"):
         replace(one, end=one.arrive)
+    with pytest.raises(ValueError, match="'after' that ends at its start"):
+        replace(one, care=(CareNote(kind="after", start=one.end, end=one.end, description=""),))
     note = CareNote(kind="numbing", start=one.arrive, end=one.end, description="")
     with pytest.raises(ValueError, match="two entries of one kind"):
         replace(one, care=(note,))
@@ -389,11 +380,15 @@ def test_a_visit_that_a_reader_would_show_wrong_is_refused(visit: MakeVisit) -> 
 
 def test_words_say_which_mark_is_wrong(style: Style) -> None:
     assert style.words.problems() == []
-    wrong = replace(style.words, arrive="Arrive at {tiem}.", clock="{hour}", prepare="{time}")
+    wrong = replace(
+        style.words, arrive="Arrive at {tiem}.", clock="{hour}", prepare="{time}", after="{}", link="{url"
+    )
     assert wrong.problems() == [
         "prepare: nothing fills in {time}",
+        "after: nothing fills in {}",
         "arrive: nothing fills in {tiem}",
         "arrive: {time} is missing",
+        "link: expected '}' before end of string",
         "clock: {minute} is missing",
     ]
 
@@ -409,11 +404,11 @@ def test_a_clock_of_twelve_hours(time: str, shown: str, style: Style) -> None:
 
 class TestEventCache:
     def test_a_known_event_is_the_same_object(self, visit: MakeVisit, style: Style) -> None:
-        cache = EventCache(size=8)
+        cache = EventCache(octets=MUCH)
         assert cache.written(visit(), PATIENT_SERIES, style) is cache.written(visit(), PATIENT_SERIES, style)
 
     def test_a_moved_appointment_rebuilds_one_event(self, series: tuple[Visit, ...], style: Style) -> None:
-        cache = EventCache(size=8)
+        cache = EventCache(octets=MUCH)
         before = [cache.written(each, PATIENT_SERIES, style) for each in series]
         moved = replace(series[1], end=series[1].end + dt.timedelta(minutes=5), sequence=1, version=2)
         after = [cache.written(each, PATIENT_SERIES, style) for each in (series[0], moved, *series[2:])]
@@ -423,20 +418,21 @@ class TestEventCache:
     def test_a_change_under_the_same_version_is_not_served_from_before(
         self, visit: MakeVisit, style: Style
     ) -> None:
-        cache = EventCache(size=8)
+        cache = EventCache(octets=MUCH)
         cache.written(visit(), PATIENT_SERIES, style)
         assert b"Session 1 of 5" in cache.written(visit(count=5), CLINIC_IMPORT, style).octets
         other = visit(url="https://clinic.example/other")
         assert cache.written(other, PATIENT_SERIES, style) == write(other, PATIENT_SERIES, style)
 
     def test_output_and_words_are_part_of_the_key(self, visit: MakeVisit, style: Style) -> None:
-        cache = EventCache(size=8)
+        cache = EventCache(octets=MUCH)
         other = replace(style, words=replace(style.words, appointment="Termin"))
         for output, words in ((PATIENT_SERIES, style), (PATIENT_FEED, style), (PATIENT_SERIES, other)):
             assert cache.written(visit(), output, words) == write(visit(), output, words)
 
     def test_the_least_recently_used_event_goes_first(self, series: tuple[Visit, ...], style: Style) -> None:
-        cache = EventCache(size=2)
+        first, second = (write(each, PATIENT_SERIES, style) for each in series[:2])
+        cache = EventCache(octets=sum(len(each.octets) + 512 for each in (first, second)) + 1)
         first = cache.written(series[0], PATIENT_SERIES, style)
         second = cache.written(series[1], PATIENT_SERIES, style)
         assert cache.written(series[0], PATIENT_SERIES, style) is first
@@ -445,6 +441,50 @@ class TestEventCache:
         assert cache.written(series[1], PATIENT_SERIES, style) is not second
         cache.clear()
         assert cache.written(series[0], PATIENT_SERIES, style) is not first
+
+    def test_what_is_kept_is_counted_in_octets(self, style: Style) -> None:
+        def octets_of(length: int) -> Written:
+            return Written(bytes(length), "")
+
+        cache = EventCache(octets=100 * 1024)
+        for key in range(1000):
+            cache.keep(key, octets_of(512))
+        kept = [key for key in range(1000) if cache.find([key])[0]]
+        assert kept == list(range(900, 1000))
+        for _ in range(1000):
+            cache.keep(999, octets_of(512))
+        assert cache.find([900])[0] is not None
+        cache.keep("long", octets_of(60 * 1024))
+        kept = [key for key in range(1000) if cache.find([key])[0]]
+        assert len(kept) == 39
+        cache.keep("too long", octets_of(100 * 1024))
+        assert [cache.find([key])[0] for key in ("too long", "long", *kept)] == [None] * 41
+        cache.keep("fits", octets_of(99 * 1024))
+        assert cache.find(["fits"])[0] is not None
+
+    def test_threads_share_it_and_lose_count_of_nothing(self) -> None:
+        cache, room = EventCache(octets=20 * 1024), 20
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+
+        def hammer(seed: int) -> set[object]:
+            wrong: set[object] = set()
+            for step in range(1500):
+                key = (seed * 31 + step * 7) % 60
+                (known,) = cache.find([key])
+                if known is not None and known.zone != str(key):
+                    wrong.add(key)
+                cache.keep(key, Written(bytes(512), str(key)))
+            return wrong
+
+        try:
+            with ThreadPoolExecutor(8) as pool:
+                assert set().union(*pool.map(hammer, range(8))) == set()
+        finally:
+            sys.setswitchinterval(before)
+        for key in range(100, 100 + room):
+            cache.keep(key, Written(bytes(512), ""))
+        assert [key for key in range(200) if cache.find([key])[0]] == list(range(100, 100 + room))
 
     def test_the_fingerprint_tells_outputs_and_words_apart(self, style: Style) -> None:
         other = replace(style, display_name="North")

@@ -37,7 +37,7 @@ def test_text(value: str, written: str) -> None:
     [
         ("Dr Ames", "Dr Ames"),
         ("Ames, Ada", '"Ames, Ada"'),
-        ('Ada "Dee" Ames', "Ada ^'Dee^' Ames"),
+        ('Ada "Dee" Ames', "\"Ada ^'Dee^' Ames\""),
         ("a^b\r\nATTENDEE:x", '"a^^b^nATTENDEE:x"'),
         ("\0\x1b", ""),
         (" Ada", '" Ada"'),

@@ -369,6 +369,9 @@ TREATMENT = ("treatments", 0)
         (put("languages", value=["en", "xx"]), "There is no language file microneedling.xx.toml"),
         (put("contact", "email", value="hello"), "contact.email: 'hello' is not an e-mail address."),
         (put("contact", "emergency", value=" "), "contact.emergency: This is empty"),
+        (put("calendar", value={"entry": "PT0S"}), "calendar.entry: An entry of no length"),
+        (put("calendar", value={"keep_cancelled": "P367D"}), "calendar.keep_cancelled: This is too long"),
+        (put("marketing_name", value="North microneedling"), "marketing_name: Others see it in calendars"),
         (put("retention", value="P0D"), "retention: Records must be kept"),
         (
             put("consent_facts", value={"controler": "x"}),

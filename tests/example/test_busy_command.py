@@ -14,7 +14,9 @@ from flask.cli import FlaskGroup
 from flask_sqlalchemy import SQLAlchemy
 
 from intake_plugin import Intake
-from intake_plugin.settings import Clinic
+from intake_plugin.journeys import busy
+from intake_plugin.journeys.office import Office
+from intake_plugin.settings import BusySource, Clinic
 from intake_plugin.testing import approve, clinic, keys
 
 MakeSite = Callable[[Clinic], Flask]
@@ -67,6 +69,24 @@ def test_it_says_how_each_reading_went(make_site: MakeSite, entry: Mapping[str, 
     assert "test-clinic, room: refused, what was read before stays" in output
     assert "It is a web page and no calendar file" in output
     assert str(tmp_path) not in output
+
+
+def test_a_fault_with_one_calendar_leaves_the_others_to_be_read(
+    make_site: MakeSite, entry: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = busy.refresh
+
+    def refresh(office: Office, source: BusySource, *, afresh: bool) -> busy.Reading:
+        if source.id == "nurse":
+            raise ZeroDivisionError("nobody thought of it")
+        return really(office, source, afresh=afresh)
+
+    monkeypatch.setattr(busy, "refresh", refresh)
+    code, output = run(make_site(clinic(busy=[entry, {**entry, "resource": "room"}])), "busy")
+    assert code == 1
+    assert "ZeroDivisionError: nobody thought of it" in output
+    assert "test-clinic, room: read, 0 busy times" in output
+    assert "test-clinic, nurse: not read, by a fault of the plugin" in output
 
 
 def test_a_calendar_that_the_profile_no_longer_names_is_forgotten(

@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import sys
+import zoneinfo
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
 from click.testing import CliRunner
 from flask import Flask
 from flask.cli import FlaskGroup
@@ -103,6 +107,45 @@ def test_an_approval_without_a_name_or_of_another_version_is_none(
 ) -> None:
     code, output = run(make_site(with_approval(**changes)), "check")
     assert (code, "nobody answers for microneedling" in output) == (1, True)
+
+
+def test_calendars_are_renewed_clinic_by_clinic(make_site: MakeSite) -> None:
+    code, output = run(make_site(clinic()), "renew-calendars")
+    assert (code, output) == (0, "test-clinic: 0 sessions to come will be read anew\n")
+
+
+def test_old_rules_for_the_clinics_clock_are_told(make_site: MakeSite, tmp_path: Path) -> None:
+    profile = approve(clinic())
+    zones = resources.files("tzdata") / "zoneinfo"
+    file = tmp_path / profile.zone.key
+    file.parent.mkdir()
+    file.write_bytes(zones.joinpath("Asia", "Tokyo").read_bytes())
+    zoneinfo.reset_tzpath(to=[str(tmp_path)])
+    zoneinfo.ZoneInfo.clear_cache()
+    try:
+        code, output = run(make_site(profile), "check")
+    finally:
+        zoneinfo.reset_tzpath()
+        zoneinfo.ZoneInfo.clear_cache()
+    assert code == 1
+    assert f"the rules for {profile.zone.key} that this system has are old, and wrong from" in output
+
+
+def test_a_translation_with_a_mark_that_nobody_fills_in_is_told(make_site: MakeSite, tmp_path: Path) -> None:
+    catalogue = Catalog("en")
+    catalogue.add("Arrive at {time}.", "Be there at {tiem}.")
+    folder = tmp_path / "translations" / "en" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    with (folder / "intake.mo").open("wb") as file:
+        write_mo(file, catalogue)
+    app = make_site(approve(clinic()))
+    assert run(app, "check")[0] == 0
+    app = make_site(approve(clinic()))
+    app.root_path = str(tmp_path)
+    code, output = run(app, "check")
+    assert code == 1
+    assert "of the calendar's words in the language 'en', arrive: nothing fills in {tiem}" in output
+    assert "arrive: {time} is missing" in output
 
 
 def test_an_approval_cannot_be_of_tomorrow(make_site: MakeSite) -> None:

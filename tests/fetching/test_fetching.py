@@ -165,6 +165,12 @@ def test_no_redirect_is_followed_unless_the_profile_allows_it(serve: MakeServer)
     assert len(circle.requests) == 4
 
 
+@pytest.mark.parametrize("location", ["https://[bad/", "//[::1", "http://a]/", "https://x.invalid:99999/"])
+def test_a_redirect_to_an_address_that_cannot_be_read_is_refused(serve: MakeServer, location: str) -> None:
+    says = refusal(serve(answer(b"", "302 Found", f"Location: {location}")).url(), bounds(redirects=3))
+    assert "cannot be read" in says
+
+
 @pytest.mark.parametrize(
     ("status", "says"), [("404 Not Found", "answered 404"), ("500 Oops", "answered 500"), ("206 Part", "206")]
 )
@@ -205,6 +211,14 @@ def test_a_slow_server_is_given_up_however_it_is_slow(serve: MakeServer, talk: T
 def test_a_server_that_never_greets_is_given_up(serve: MakeServer) -> None:
     url = serve(silence).url().replace("http:", "https:")
     assert "had not sent everything after 1 seconds" in refusal(url)
+
+
+def test_whichever_clock_ends_first_the_words_are_the_same() -> None:
+    def late(host: str, port: int) -> list[str]:
+        raise TimeoutError
+
+    says = refusal("https://calendar.invalid" + SECRET, resolve=late)
+    assert "calendar.invalid had not sent everything after 1 seconds" in says
 
 
 def test_an_endless_file_is_not_read_to_its_end(serve: MakeServer) -> None:

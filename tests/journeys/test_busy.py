@@ -16,21 +16,32 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.orm import Session
 
 from intake_plugin import fetching
 from intake_plugin.errors import Busy, TimeTaken
 from intake_plugin.fetching import Fetched
 from intake_plugin.journeys import booking, busy, changing, files
-from intake_plugin.journeys.office import SYSTEM
+from intake_plugin.journeys.office import SYSTEM, Office
 from intake_plugin.journeys.why import why_not_offered
-from intake_plugin.records.tables import LONGEST_BUSY, Appointment, BusyReading, BusyTime, Case, Claim
+from intake_plugin.records.base import Base
+from intake_plugin.records.keyring import KeyRing
+from intake_plugin.records.tables import (
+    LONGEST_BUSY,
+    Appointment,
+    BusyReading,
+    BusyTime,
+    Case,
+    Claim,
+    Occupancy,
+)
 from intake_plugin.settings import BusySource
 from intake_plugin.state import Staff
-from intake_plugin.testing import clinic
+from intake_plugin.testing import clinic, keys
 from intake_plugin.web.calendar_words import calendar_words
 from intake_plugin.web.why_words import reason_words
 from tests.fetching.conftest import Server, answer
-from tests.journeys.conftest import CLINIC, NOW, Desk, proposed
+from tests.journeys.conftest import CLINIC, NOW, SETTINGS, Desk, proposed
 
 LONDON = ZoneInfo("Europe/London")
 HOUR = dt.timedelta(hours=1)
@@ -327,13 +338,33 @@ def test_our_own_sessions_in_a_subscribed_calendar_take_no_time(
     desk: Desk, file: Path, clinician: Staff
 ) -> None:
     desk.booked()
-    octets = files.clinic_file(desk.office, clinician, calendar_words(), link=lambda it: f"https://x/{it}")
+    octets = files.clinic_file(
+        desk.office, clinician, calendar_words(), link=lambda it: f"https://x/{it}", locale="en"
+    )
     others = text(at(5, 10)).removeprefix("BEGIN:VCALENDAR\r\n")
     file.write_bytes(octets.replace(b"END:VCALENDAR\r\n", b"") + others.encode())
     own = source(file)
     desk = knowing(desk, own)
     busy.refresh(desk.office, own)
     assert stored(desk) == [at(5, 10)]
+
+
+def test_what_no_database_takes_is_refused_or_left_out_and_told(
+    desk: Desk, file: Path, serve: Callable[..., Server]
+) -> None:
+    odd = "UID:a\0b\x1b[31m" + "x" * 100_000
+    file.write_text(text(at(5, 10)).replace("UID:entry-0", odd).replace("DTEND", "DTSTART"))
+    own = source(file)
+    desk = knowing(desk, own)
+    reading = busy.refresh(desk.office, own)
+    assert reading.result == "refused"
+    assert "It has DTSTART more than once" in row(desk).error
+    assert len(row(desk).error) < 1000
+    server = serve(answer(text(at(5, 10)).encode(), "200 OK", 'ETag: "a\0b"', "Last-Modified: \0"))
+    own = source(server.url())
+    desk = knowing(desk, own)
+    assert busy.refresh(desk.office, own).result == "read"
+    assert (row(desk).etag, row(desk).last_modified) == (None, None)
 
 
 def test_a_booked_session_under_a_foreign_entry_is_shown_to_the_staff(desk: Desk, file: Path) -> None:
@@ -350,6 +381,50 @@ def test_a_booked_session_under_a_foreign_entry_is_shown_to_the_staff(desk: Desk
     room = knowing(desk, replace(own, resource="room"))
     assert [each.resource_id for each in busy.overlaps(room.office)] == ["room"]
     assert busy.overlaps(desk.at(NOW + dt.timedelta(days=300)).office) == ()
+
+
+def test_every_overlap_is_found_and_nothing_beside_it(desk: Desk, file: Path) -> None:
+    case = desk.booked()
+    taken = sa.select(Occupancy.start_at, Occupancy.end_at).where(Occupancy.resource_id == "nurse")
+    start, end = desk.session.execute(taken.order_by(Occupancy.start_at)).all()[0]
+    minute, own = HOUR / 60, source(file)
+    desk = knowing(desk, own)
+    for spans, met in (
+        ([(start - HOUR, start)], 0),
+        ([(end, end + HOUR)], 0),
+        ([(start - HOUR, start), (end, end + HOUR)], 0),
+        ([(start - HOUR, start + minute)], 1),
+        ([(end - minute, end + HOUR)], 1),
+        ([(start - 30 * HOUR, end + 30 * HOUR)], 1),
+        ([(start - HOUR, start + minute), (end, end + HOUR)], 1),
+        ([(start - 9 * HOUR, start - 8 * HOUR), (start + minute, start + 2 * minute)], 1),
+        ([(start + minute, start + 2 * minute), (end - 2 * minute, end - minute)], 1),
+    ):
+        file.write_text(text(*spans))
+        busy.refresh(desk.office, own)
+        found = [each.arrive_at for each in busy.overlaps(desk.office)]
+        assert len(found) == met, spans
+        assert set(found) <= {booking.appointments_of(desk.office, case)[0].arrive_at}
+
+
+def test_overlaps_look_into_a_primary_key_and_compare_no_two_lists(tmp_path: Path) -> None:
+    engine = sa.create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        office = Office(
+            clinic=CLINIC, session=session, settings=SETTINGS, keyring=KeyRing.parse(keys()), now=NOW
+        )
+        desk = knowing(Desk(office), source(tmp_path / "nurse.ics"))
+        with counting(desk) as statements:
+            busy.overlaps(desk.office)
+        (statement,) = statements
+        plan = session.connection().exec_driver_sql(
+            f"EXPLAIN QUERY PLAN {statement}", (CLINIC.id,) * statement.count("?")
+        )
+        (step,) = (row[-1] for row in plan if "intake_busy" in row[-1])
+    engine.dispose()
+    assert step.startswith("SEARCH intake_busy USING INDEX")
+    assert step.endswith("(clinic_id=? AND source_id=? AND start_at<?)")
 
 
 def test_several_calendars_of_one_resource_count_together_and_a_removed_one_is_forgotten(

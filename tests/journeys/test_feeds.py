@@ -18,7 +18,7 @@ from intake_plugin.journeys import booking, feeds, files
 from intake_plugin.journeys.feeds import Choices
 from intake_plugin.records import audit
 from intake_plugin.records.base import Base
-from intake_plugin.records.tables import AT_HOME, Appointment, AuditEntry, Case, Feed
+from intake_plugin.records.tables import AT_HOME, Appointment, AppointmentState, AuditEntry, Case, Feed
 from intake_plugin.state import Staff
 from intake_plugin.web.calendar_words import calendar_words
 from tests.journeys.conftest import CLINIC, NOW, Desk
@@ -117,6 +117,34 @@ def test_a_stopped_treatment_takes_its_patients_feed_along_and_leaves_the_clinic
     assert len(events(read(after, clinics))) == 4
 
 
+def test_a_clinics_calendar_names_products_in_the_language_of_its_words(
+    make_desk: Callable[..., Desk], clinician: Staff
+) -> None:
+    treatment = CLINIC.treatments["microneedling"]
+    words = treatment.protocol.words("en")
+    named = {key: replace(product, name=f"Salbe {key}") for key, product in words.products.items()}
+    texts = {"en": words, "de": replace(words, products=named)}
+    both = replace(
+        CLINIC,
+        languages=("en", "de"),
+        treatments={
+            "microneedling": replace(treatment, protocol=replace(treatment.protocol, texts=texts)),
+        },
+    )
+    desk = make_desk(clinic=both)
+    desk.booked()
+    tags = set()
+    for locale, name in (("en", "LMX4 cream (lidocaine 4%)"), ("de", "Salbe LMX4")):
+        raw = feeds.make_clinic_feed(desk.office, clinician, locale=locale, label="Desk")
+        tags.add(tag(desk, raw))
+        file = files.clinic_file(
+            desk.office, clinician, calendar_words(), link=lambda it: f"{LINK}/{it}", locale=locale
+        )
+        for octets in (read(desk, raw), file):
+            assert all(f": {name}\n" in str(each["DESCRIPTION"]) for each in events(octets).values())
+    assert len(tags) == 2
+
+
 def test_everything_done_with_a_feed_is_in_a_sound_chain(desk: Desk, clinician: Staff) -> None:
     case = desk.booked()
     feeds.make_patient_feed(desk.office, case)
@@ -180,6 +208,41 @@ def test_care_entries_keep_their_identity_when_a_session_moves(desk: Desk) -> No
     assert all(after[uid] > before[uid] for uid in before)
 
 
+def test_a_new_address_reaches_calendars_that_look_at_the_sequence_only(
+    make_desk: Callable[..., Desk], clinician: Staff
+) -> None:
+    desk = make_desk()
+    case = desk.booked()
+    raws = [
+        feeds.make_patient_feed(desk.office, case),
+        feeds.make_clinic_feed(desk.office, clinician, locale="en", label="Desk"),
+    ]
+    first, second, *rest = sessions(desk, case)
+    second.state, second.sequence = AppointmentState.CANCELLED, 1
+    desk.session.commit()
+    moved = replace(CLINIC, contact=replace(CLINIC.contact, address="9 Quay Street"))
+    after = make_desk(clinic=moved, now=first.end_at)
+    before = {raw: events(read(desk, raw)) for raw in raws}
+    tags = [tag(after, raw) for raw in raws]
+    assert feeds.renew(after.office) == 2
+    assert not set(tags) & {tag(after, raw) for raw in raws}
+    for raw in raws:
+        found = events(read(after, raw))
+        for each in (first, second, *rest):
+            old, new = (int(str(one[each.id]["SEQUENCE"])) for one in (before[raw], found))
+            assert new == old + (each in rest)
+            assert found[each.id]["LOCATION"] == "9 Quay Street"
+        for each in rest:
+            assert (
+                found[each.id].last_modified
+                == found[each.id].stamp
+                == after.office.now.replace(microsecond=0)
+            )
+    assert audit.verify(desk.session, CLINIC.id) == ()
+    elsewhere = make_desk(clinic=replace(moved, id="elsewhere"))
+    assert feeds.renew(elsewhere.office) == 0
+
+
 def test_one_entry_stands_for_all_care_that_begins_together(desk: Desk) -> None:
     case = desk.booked()
     feeds.choose(desk.office, case, Choices(care=True, details=False))
@@ -224,6 +287,32 @@ def test_cream_that_the_clinic_takes_over_leaves_a_cancelled_entry(desk: Desk) -
         assert str(found[first.id]["STATUS"]) == "CONFIRMED"
 
 
+def test_what_was_cancelled_leaves_files_and_feeds_together(desk: Desk, clinician: Staff) -> None:
+    case = desk.booked()
+    raw = feeds.make_patient_feed(desk.office, case)
+    last = sessions(desk, case)[-1]
+    for each in sessions(desk, case):
+        each.state, each.sequence, each.modified_at = AppointmentState.CANCELLED, 1, SOON
+    desk.session.commit()
+    keep = CLINIC.calendar.keep_cancelled
+    shown, gone = desk.at(last.end_at + keep - dt.timedelta(seconds=1)), desk.at(last.end_at + keep)
+
+    def record(reference: str) -> str:
+        return f"{LINK}/{reference}"
+
+    for octets in (
+        read(shown, raw),
+        files.series_file(shown.office, case, calendar_words(), link=LINK),
+        files.clinic_file(shown.office, clinician, calendar_words(), link=record, locale="en"),
+    ):
+        assert last.id in events(octets)
+    assert b"BEGIN:VEVENT" not in read(gone, raw)
+    with pytest.raises(NotFound, match="cancelled"):
+        files.series_file(gone.office, case, calendar_words(), link=LINK)
+    with pytest.raises(NotFound, match="no appointments"):
+        files.clinic_file(gone.office, clinician, calendar_words(), link=record, locale="en")
+
+
 def test_cream_that_was_always_the_clinics_leaves_nothing(desk: Desk) -> None:
     octets = files.series_file(desk.office, desk.booked(), calendar_words(), link=LINK)
     assert len(events(octets)) == 4
@@ -255,16 +344,16 @@ def test_a_patients_feed_is_found_by_indexes_and_a_clinics_by_one_that_covers_it
     values = {"clinic": CLINIC.id, "hash": "x", "since": NOW.isoformat()}
     plans = {}
     with engine.connect() as connection:
-        for audience, statement in feeds.FINDING.items():
+        for mark, statement in feeds.FINDING.items():
             query = statement.compile(engine)
             given = tuple(values[name] for name in query.positiontup or ())
             rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", given).all()
-            plans[audience] = [row[-1] for row in rows]
+            plans[mark] = [row[-1] for row in rows]
     engine.dispose()
     searched = {
-        audience: {step.partition(" (")[0] for step in plan if " intake_" in step}
-        for audience, plan in plans.items()
+        mark: {step.partition(" (")[0] for step in plan if " intake_" in step} for mark, plan in plans.items()
     }
     assert not [step for steps in searched.values() for step in steps if "SCAN" in step]
-    assert "SEARCH intake_appointment USING INDEX ix_intake_appointment_case" in searched["patient"]
-    assert "SEARCH intake_appointment USING COVERING INDEX ix_intake_appointment_feed" in searched["clinic"]
+    assert "SEARCH intake_appointment USING INDEX ix_intake_appointment_case" in searched["p"]
+    for mark in "cr":
+        assert "SEARCH intake_appointment USING COVERING INDEX ix_intake_appointment_feed" in searched[mark]

@@ -157,6 +157,21 @@ def test_every_form_of_the_tag_is_known(site: Site, sent: str) -> None:
     assert read(site, path, **{"If-None-Match": '"other"'}).status_code == 200
 
 
+def test_a_feed_says_when_it_last_changed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, path = subscribed(site)
+    other = for_clinic(site)
+    assert {read(site, each).last_modified for each in (path, other)} == {NOW}
+    with site.app.app_context():
+        for row in site.db.session.scalars(sa.select(Appointment)):
+            row.modified_at = NOW + dt.timedelta(minutes=row.ordinal)
+        site.db.session.commit()
+    later = NOW + dt.timedelta(minutes=4)
+    assert {read(site, each).last_modified for each in (path, other)} == {later}
+    # A feed made after the last change is as new as itself.
+    monkeypatch.setattr(visit, "now", lambda: later + dt.timedelta(hours=1))
+    assert read(site, for_clinic(site)).last_modified == later + dt.timedelta(hours=1)
+
+
 def test_a_date_alone_does_not_hold_back_a_change(site: Site) -> None:
     _, path = subscribed(site)
     first = read(site, path)
@@ -205,7 +220,7 @@ def test_the_sites_own_session_stays_out_of_a_feed(make_site: MakeSite) -> None:
 
 
 @pytest.mark.parametrize(
-    "token", ["", "p", "c", "p" + "x" * 43, "c" + "x" * 43, "x" * 44, "%00", "%ED%A0%80"]
+    "token", ["", "p", "c", "r", "p" + "x" * 43, "c" + "x" * 43, "r" + "x" * 43, "x" * 44, "%00", "%ED%A0%80"]
 )
 def test_an_unknown_address_is_plainly_not_there(site: Site, token: str) -> None:
     response = site.get(f"{HOME}cal/{token}.ics")
@@ -216,9 +231,11 @@ def test_an_unknown_address_is_plainly_not_there(site: Site, token: str) -> None
 
 
 def test_a_secret_opens_nothing_under_the_other_mark(site: Site) -> None:
-    for path in (subscribed(site)[1], for_clinic(site)):
+    nurses = for_clinic(site, resource="resource:nurse")
+    for path, own in ((subscribed(site)[1], "p"), (for_clinic(site), "c"), (nurses, "r")):
         folder, _, name = path.rpartition("/")
-        for mark in "pc":
+        assert name[0] == own
+        for mark in "pcr":
             swapped = f"{folder}/{mark}{name[1:]}"
             assert site.get(swapped).status_code == (200 if swapped == path else 404)
 
@@ -339,6 +356,14 @@ def test_the_link_page_offers_every_service_and_the_plain_address(site: Site) ->
     assert parse_qs(urlsplit(links[2]).query)["url"] == [address]
     assert f">{address}</a>" in text
     assert site.get(urlsplit(address).path).status_code == 200
+    # Which to prefer, and why; and what becomes of entries from a file.
+    for said in (
+        "the best choice on an iPhone, iPad or Mac, because",
+        "Google asks about once a day",
+        "may be read by others",
+        "or you will see each session twice",
+    ):
+        assert said in text
 
 
 def test_without_https_there_is_the_address_and_a_warning(site: Site) -> None:
