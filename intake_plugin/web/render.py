@@ -61,6 +61,11 @@ class Frame:
         return self.visit.case is not None
 
     @property
+    def linkable(self) -> bool:
+        """Whether the case open on this device can have a private link, which asks for a date of birth."""
+        return self.visit.case is not None and self.visit.case.identity is not None
+
+    @property
     def lang(self) -> str:
         """The page's language as HTML writes it."""
         return i18n.language_tag(self.visit.locale)

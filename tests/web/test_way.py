@@ -116,8 +116,10 @@ def test_a_clinician_decides_and_the_patients_own_link_leads_on(site: Site) -> N
     verify = other.get(secret)
     assert secret.rsplit("/", 1)[1] not in verify.reply.url
     assert "Wren" not in verify.text
+    assert verify.heading == "What is your date of birth?"
     wrong = other.submit(verify, {"birth_date": dt.date(1990, 1, 15)})
     assert wrong.reply.status == 422
+    assert 'id="birth_date-error"' in wrong.reply.body.decode()
     assert "Enter the date of birth you gave when you started" in wrong.text
     page = other.submit(wrong, {"birth_date": WREN["birth_date"]})
     assert page.name == "manage"
@@ -138,12 +140,14 @@ def test_after_five_wrong_dates_of_birth_the_link_is_dead(site: Site) -> None:
     assert other.get(f"{HOME}verify").reply.status == 404
 
 
-def test_a_link_made_before_the_date_of_birth_is_known_opens_at_a_press(site: Site) -> None:
-    patient, _ = site.to("question")
-    secret = private_link(patient)
-    other = site.visitor()
-    page = other.submit(other.get(secret))
-    assert page.name == "manage"
+def test_before_the_date_of_birth_is_known_there_is_no_link_to_send_to_anybody(site: Site) -> None:
+    patient, page = site.to("question")
+    assert not [address for _, address in page.links if address.endswith("/save")]
+    assert patient.get(f"{HOME}save").reply.url.endswith("/about-you")
+    assert patient.send("POST", f"{HOME}save", ()).status == 409
+    page = patient.submit(page, WREN)
+    assert link(page, "/save")
+    assert private_link(patient)
 
 
 def test_leaving_a_device_closes_the_case_there(site: Site) -> None:
