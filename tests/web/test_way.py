@@ -163,6 +163,8 @@ def test_a_case_open_on_this_device_can_be_gone_on_with_or_left_for_a_new_one(si
     start = visitor.get(HOME)
     assert "You have started already" in start.text
     assert link(start, "/check")
+    assert "you then need your private link" in start.text
+    assert link(start, "/save")
     fresh = visitor.submit(start)
     assert fresh.reply.url.endswith("/about-you")
     assert dict(fresh.form.filled({}))["name"] == ""
@@ -181,6 +183,7 @@ def test_an_optional_document_can_be_declined_and_a_required_one_cannot(site: Si
     visitor, outcome = site.to("outcome")
     visitor.submit(outcome)
     page = visitor.get(f"{HOME}consent/photos_marketing")
+    assert page.text.index("This document is optional") < page.text.index("Your full name")
     decline = next(form for form in page.forms if "decline" in [control.value for control in form.controls])
     client_page = visitor.send("POST", f"{HOME}consent/photos_marketing", decline.filled({}, press="decline"))
     assert client_page.status == 200
