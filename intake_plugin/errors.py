@@ -10,6 +10,7 @@ IntakeError
 │   └── SealBroken          a sealed value does not open: altered, moved, or another key's
 └── JourneyError            a patient or a member of staff asked for something not possible now
     ├── NotFound            no such case, link or file for this person
+    │   └── ReadOnly        an account of the clinic that looks and changes nothing
     ├── OutOfTurn           an earlier step has to come first; carries that step
     ├── Stale               the page shown is older than what is stored
     ├── TimeTaken           a chosen time has gone; nothing was written
@@ -92,6 +93,10 @@ class JourneyError(IntakeError):
 
 class NotFound(JourneyError):
     """No such case, link or file for the person asking."""
+
+
+class ReadOnly(NotFound):
+    """An account of the clinic that may look asked to change something."""
 
 
 class OutOfTurn(JourneyError):

@@ -26,7 +26,7 @@ from intake_plugin.calendars import feeds
 from intake_plugin.calendars.feeds import Recipe, Stamp
 from intake_plugin.calendars.outputs import CLINIC_FEED, PATIENT_FEED, Output
 from intake_plugin.calendars.visits import Visit, Words
-from intake_plugin.errors import NotFound
+from intake_plugin.errors import NotFound, ReadOnly
 from intake_plugin.journeys.booking import appointments_of, series_of
 from intake_plugin.journeys.intake import require
 from intake_plugin.journeys.office import Office, note, transaction, writing
@@ -163,8 +163,9 @@ def make_clinic_feed(
 ) -> str:
     """Return the raw secret of a new feed of the clinic, or of one practitioner or room.
 
-    Raises NotFound for a resource the clinic does not have.
+    Raises NotFound for a resource the clinic does not have, ReadOnly for an account that may only read.
     """
+    _may_write(staff)
     if resource_id is not None and resource_id not in {each.id for each in office.clinic.resources}:
         raise NotFound(f"{office.clinic.name} has no practitioner or room {resource_id!r}.")
     raw = f"c{tokens.new_secret()}"
@@ -184,6 +185,11 @@ def make_clinic_feed(
     return raw
 
 
+def _may_write(staff: Staff) -> None:
+    if staff.role != "decide":
+        raise ReadOnly("Your account can read calendars but not make or stop them.")
+
+
 def clinic_feeds(office: Office) -> Sequence[Feed]:
     """Return the clinic's own feeds that are open, oldest first."""
     return office.session.scalars(_living(office).where(Feed.case_id.is_(None))).all()
@@ -192,8 +198,10 @@ def clinic_feeds(office: Office) -> Sequence[Feed]:
 def stop_clinic_feed(office: Office, staff: Staff, feed_hash: str) -> None:
     """Stop one of the clinic's feeds.
 
-    Raises NotFound when there is none of that hash, or it is stopped already.
+    Raises NotFound when there is none of that hash, or it is stopped already, ReadOnly for an
+    account that may only read.
     """
+    _may_write(staff)
     with transaction(office):
         statement = _living(office).where(Feed.case_id.is_(None), Feed.hash == feed_hash).with_for_update()
         feed = office.session.scalars(statement).one_or_none()

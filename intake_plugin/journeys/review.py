@@ -15,7 +15,7 @@ from intake_plugin.clinical.answers import Answer
 from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome, Question
 from intake_plugin.clinical.questionnaire import walk
 from intake_plugin.clinical.screening import NUMBING, Screening
-from intake_plugin.errors import NotFound, OutOfTurn, Stale
+from intake_plugin.errors import NotFound, OutOfTurn, ReadOnly, Stale
 from intake_plugin.journeys import holding
 from intake_plugin.journeys.intake import (
     Identity,
@@ -275,12 +275,12 @@ def decide(office: Office, staff: Staff, reference: str, ruling: Ruling) -> None
     """Decide a case with a note and the clinician's name.
 
     "Clear" lifts the findings that stand and keeps the protocol's dates; "clear from" also sets
-    the date; "ask again" gives the answers back to the patient. Raises NotFound for somebody who
+    the date; "ask again" gives the answers back to the patient. Raises ReadOnly for somebody who
     may only read, OutOfTurn when this cannot be decided (now), Stale when the case changed since
     the page was shown, ValueError for a ruling that contradicts itself.
     """
     if staff.role != "decide":
-        raise NotFound("Your account can read cases but not decide them.")
+        raise ReadOnly("Your account can read cases but not decide them.")
     _refuse_contradiction(office, ruling)
     with writing(office, by_reference(office, reference)) as case:
         screening = screening_of(case)

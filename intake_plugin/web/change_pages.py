@@ -11,7 +11,7 @@ from typing import Any
 from flask import redirect, request
 from flask.typing import ResponseReturnValue
 
-from intake_plugin.errors import TimeTaken
+from intake_plugin.errors import ReadOnly, TimeTaken
 from intake_plugin.journeys import changing, review
 from intake_plugin.journeys.changing import Move, Moving
 from intake_plugin.records.tables import Appointment, AppointmentState, Case
@@ -57,7 +57,8 @@ class Side:
 
 def _desk(visit: Visit, reference: str, ordinal: int) -> Side:
     staff = current_staff()
-    changing.may_write(staff)
+    if staff.role != "decide":
+        raise ReadOnly("Your account can look at cases and change none.")
     return Side(visit, review.by_reference(visit.office, reference), ordinal, staff)
 
 

@@ -18,7 +18,17 @@ from werkzeug.exceptions import (
     NotFound as PageNotFound,
 )
 
-from intake_plugin.errors import Busy, JourneyError, NotFound, OutOfTurn, Stale, TimeTaken, TooLate
+from intake_plugin.errors import (
+    Busy,
+    JourneyError,
+    NotFound,
+    OutOfTurn,
+    ReadOnly,
+    Stale,
+    TimeTaken,
+    TooLate,
+)
+from intake_plugin.state import READING
 from intake_plugin.web.i18n import _, speaking
 from intake_plugin.web.render import show
 from intake_plugin.web.visit import NotOpen, Visit, cookie_name, current_visit, forget
@@ -102,7 +112,14 @@ def _describe(visit: Visit, error: JourneyError) -> Problem:
                 _("Something has changed since this page was shown"),
                 _("Perhaps it is open in another window. Nothing was lost; look at it once more."),
                 _("Show it again"),
-                request.url,
+                _again(),
+            )
+        case ReadOnly():
+            return Problem(
+                403,
+                _("Your account can look, but not change anything"),
+                _("Nothing was changed. Ask a colleague who may decide cases."),
+                *onward,
             )
         case TimeTaken():
             return Problem(
@@ -128,7 +145,7 @@ def _describe(visit: Visit, error: JourneyError) -> Problem:
                 _("Somebody else is booking at this moment"),
                 _("Nothing was changed. Wait a few seconds and try again."),
                 _("Try again"),
-                request.url,
+                _again(),
             )
         case _:
             return _not_found(visit)
@@ -167,11 +184,23 @@ def _describe_http(visit: Visit, error: HTTPException) -> Problem:
                 error.code or 400,
                 _("This page could not read what was sent"),
                 _("Nothing was changed. Open the page again and send it once more."),
-                *onward,
+                *(onward if request.method in READING else (_("Open the page again"), _again())),
             )
 
 
+def _again() -> str:
+    """Return the address asked for without its host, which may not be the one the browser sees."""
+    return request.script_root + request.full_path.removesuffix("?")
+
+
 def _not_found(visit: Visit) -> Problem:
+    if visit.desk:
+        return Problem(
+            404,
+            _("There is no such case or page at this clinic"),
+            _("The address may be old or incomplete, or belong to another clinic."),
+            *_onward(visit),
+        )
     return Problem(
         404,
         _("There is nothing at this address"),
@@ -182,6 +211,8 @@ def _not_found(visit: Visit) -> Problem:
 
 def _onward(visit: Visit) -> tuple[str, str]:
     """Return where to go from here: on with the open case, else to the start."""
+    if visit.desk:
+        return _("Back to the cases"), visit.url("staff.queue")
     try:
         if visit.case is not None:
             return _("Go on"), visit.next_url

@@ -126,7 +126,7 @@ def show(
         title=_title(visit, heading, error=bool(found)),
         back=back,
         mistakes=found,
-        demonstration=page != "staff" and not _approved(visit),
+        demonstration=not visit.desk and not _approved(visit),
         advice=_advice(visit, page),
     )
     names: list[str | Template] = [f"intake/{visit.clinic.id}/{template}", f"intake/{template}"]

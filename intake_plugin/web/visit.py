@@ -45,6 +45,8 @@ class Visit:
     """The cookie's raw session token, known or not."""
     case: Case | None
     locale: str
+    desk: bool = False
+    """Whether somebody of the clinic is asking, past the gate of its pages."""
 
     @property
     def clinic(self) -> Clinic:
@@ -105,7 +107,7 @@ def _look_up() -> Visit:
     token = request.cookies.get(cookie_name(mount)) if request.blueprint == mount else None
     case = access.current(office, token)
     locale = preferred_language(clinic) if case is None else office.locale_of(case)
-    return Visit(office, mount, token, case, locale)
+    return Visit(office, mount, token, case, locale, desk="intake_staff" in g)
 
 
 def preferred_language(clinic: Clinic) -> str:
