@@ -64,7 +64,8 @@ def _settings(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     }
     given = {name: os.environ[name] for name in makers if name in os.environ} | dict(config)
     made = {name: make() for name, make in makers.items() if name not in given}
-    return {"SESSION_COOKIE_SAMESITE": "Lax", **made, **given}
+    # Nobody loses what they typed because they took more than an hour over a page.
+    return {"SESSION_COOKIE_SAMESITE": "Lax", "WTF_CSRF_TIME_LIMIT": None, **made, **given}
 
 
 def _mount(app: Flask, mount: str, city: str) -> Branch:

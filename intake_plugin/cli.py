@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 import sqlalchemy as sa
+from flask import current_app
 from flask.cli import ScriptInfo
 
 from intake_plugin.calendars.busy import engine
@@ -18,6 +19,7 @@ from intake_plugin.journeys import race as races
 from intake_plugin.journeys import upkeep
 from intake_plugin.journeys.office import SYSTEM, Office
 from intake_plugin.journeys.why import why_not_offered
+from intake_plugin.loading import INACTIVITY
 from intake_plugin.records import audit, keyring
 from intake_plugin.records.base import Base
 from intake_plugin.settings import Approval, BusySource, Clinic, Treatment
@@ -75,6 +77,7 @@ def check() -> None:
     found += [line for clinic in _clinics(state) for line in _check_busy(clinic)]
     if not state.clinics:
         found.append("No clinic is mounted. Register intake.blueprint(...) for at least one.")
+    found += _check_host()
     found += _check_tables(state)
     if found:
         raise click.ClickException("This site is not ready for patients:\n" + _listed(found))
@@ -289,6 +292,16 @@ def _check_busy(clinic: Clinic) -> Iterator[str]:
             engine()
         except SetupError as error:
             yield f"{clinic.name}: {error}"
+
+
+def _check_host() -> Iterator[str]:
+    limit = current_app.config.get("WTF_CSRF_TIME_LIMIT")
+    if "csrf" in current_app.extensions and limit is not None and limit < INACTIVITY.total_seconds():
+        yield (
+            f"Whoever takes longer than {limit} seconds over a page loses what they typed there, because the "
+            "site's CSRF token has run out (WCAG 2.2, 2.2.1). Set WTF_CSRF_TIME_LIMIT = None: the token then "
+            "lives as long as the session."
+        )
 
 
 def _approval(treatment: Treatment) -> str:

@@ -67,7 +67,7 @@ BUSY_DEFAULTS: Final[Mapping[str, str | int]] = MappingProxyType(
 _SUFFIX: Final = ".toml"
 _PREFIX: Final = "INTAKE_"
 _ENVIRONMENT: Final = "env:"
-_INACTIVITY: Final = dt.timedelta(hours=20)
+INACTIVITY: Final = dt.timedelta(hours=20)
 """WCAG 2.2, success criterion 2.2.1: a limit longer than this needs no warning."""
 _PATIENCE: Final = dt.timedelta(seconds=1)
 """The least lock time-out that every database can keep: MariaDB counts whole seconds."""
@@ -391,8 +391,8 @@ def _named(problem: Problem) -> Problem:
 
 
 def _setting_problems(settings: Settings) -> Iterator[tuple[str, str]]:
-    if settings.draft_lifetime < _INACTIVITY:
-        hours = _INACTIVITY // dt.timedelta(hours=1)
+    if settings.draft_lifetime < INACTIVITY:
+        hours = INACTIVITY // dt.timedelta(hours=1)
         what = f"A draft must live for at least {hours} hours, so that nobody loses answers to a time limit"
         yield "draft_lifetime", f"{what} (WCAG 2.2, 2.2.1); write 'P7D' or at least 'PT{hours}H'."
     if settings.link_lifetime <= dt.timedelta():

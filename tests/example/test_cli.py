@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from flask import Flask
 from flask.cli import FlaskGroup
 from flask_sqlalchemy import SQLAlchemy
+from flask_wtf.csrf import CSRFProtect
 
 from intake_plugin import Intake
 from intake_plugin.errors import ConfigurationError, Problem
@@ -87,6 +88,18 @@ def test_a_change_undoes_the_approval_and_is_named(make_site: MakeSite) -> None:
     assert code == 1
     assert "changed since Test clinician approved it on 2026-01-01" in output
     assert "changed: Wait botulinum: P21D instead of P14D" in output
+
+
+@pytest.mark.parametrize(("limit", "ready"), [(3600, False), (None, True), (7 * 24 * 3600, True)])
+def test_a_token_that_runs_out_while_somebody_types_is_named(
+    make_site: MakeSite, limit: int | None, ready: bool
+) -> None:
+    app = make_site(approve(clinic()))
+    app.config.update(SECRET_KEY="for tests", WTF_CSRF_TIME_LIMIT=limit)
+    CSRFProtect(app)
+    code, output = run(app, "check")
+    assert (code == 0) == ready
+    assert ("Set WTF_CSRF_TIME_LIMIT = None" in output) != ready
 
 
 def with_approval(**changes: Any) -> Clinic:
