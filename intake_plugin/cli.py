@@ -16,7 +16,7 @@ from intake_plugin.calendars.busy import engine
 from intake_plugin.errors import IntakeError, SetupError, did_you_mean
 from intake_plugin.journeys import busy as journeys_busy
 from intake_plugin.journeys import race as races
-from intake_plugin.journeys import upkeep
+from intake_plugin.journeys import review, upkeep
 from intake_plugin.journeys.office import SYSTEM, Office
 from intake_plugin.journeys.why import why_not_offered
 from intake_plugin.loading import INACTIVITY
@@ -35,6 +35,8 @@ _RESULTS = {
     "refused": "refused, what was read before stays",
     "elsewhere": "being read by another process",
 }
+_NAMED = 5
+"""Cases that a message names."""
 _MIGRATE = "Run `flask db migrate` and `flask db upgrade`."
 
 
@@ -78,7 +80,9 @@ def check() -> None:
     if not state.clinics:
         found.append("No clinic is mounted. Register intake.blueprint(...) for at least one.")
     found += _check_host()
-    found += _check_tables(state)
+    found += _check_tables(state) or [
+        line for clinic in _clinics(state) for line in _check_cases(state, clinic)
+    ]
     if found:
         raise click.ClickException("This site is not ready for patients:\n" + _listed(found))
     click.echo("Ready for patients.")
@@ -266,7 +270,8 @@ def _listed(lines: list[str]) -> str:
 def _check_clinic(mount: str, clinic: Clinic) -> Iterator[str]:
     click.echo(f"{clinic.name} (clinic {clinic.id!r}, mounted as {mount!r})")
     for protocol_id, treatment in clinic.treatments.items():
-        click.echo(f"  {protocol_id} {treatment.protocol.version}, {_approval(treatment)}")
+        retired = ", retired" if treatment.retired else ""
+        click.echo(f"  {protocol_id} {treatment.protocol.version}, {_approval(treatment)}{retired}")
         click.echo(f"    fingerprint {treatment.fingerprint}")
         for change in treatment.changes:
             click.echo(f"    changed: {change}")
@@ -301,6 +306,15 @@ def _check_host() -> Iterator[str]:
             f"Whoever takes longer than {limit} seconds over a page loses what they typed there, because the "
             "site's CSRF token has run out (WCAG 2.2, 2.2.1). Set WTF_CSRF_TIME_LIMIT = None: the token then "
             "lives as long as the session."
+        )
+
+
+def _check_cases(state: State, clinic: Clinic) -> Iterator[str]:
+    for protocol_id, references in review.orphans(_office(state, clinic)).items():
+        named = ", ".join(references[:_NAMED]) + (", ..." if len(references) > _NAMED else "")
+        yield (
+            f"{clinic.name}: the profile has no treatment {protocol_id!r} any more, so {len(references)} of "
+            f"its cases cannot be read: {named}. Put it back, with `retired = true` if it is not offered now."
         )
 
 

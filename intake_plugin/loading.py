@@ -249,6 +249,7 @@ def load_clinic(source: str | Path | Mapping[str, Any]) -> Clinic:
         courses = { fine_lines = { sessions = { min = 3, usual = 4, max = 6 } } }
         products = { LMX4 = { contact_max = "PT45M" } }
         numbing = { stock = ["LMX4"], home = "never", contact = { LMX4 = "PT30M" } }
+        retired = false                     # true: no new cases, see docs/operating.md
 
         [treatments.approval]               # who answers for exactly this content
         by = "..."

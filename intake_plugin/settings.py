@@ -81,6 +81,8 @@ class Treatment:
     fingerprint: str
     approval: Approval | None
     numbing: NumbingPolicy
+    retired: bool = False
+    """Nobody can begin or book it any more; what is booked stays, can be read, moved and cancelled."""
     changes: tuple[str, ...] = ()
     """The clinic's changes in words, for the approval record and `flask intake check`."""
 
@@ -208,7 +210,7 @@ class Clinic:
     booking: BookingPolicy
     calendar: CalendarPolicy
     treatments: Mapping[str, Treatment]
-    """By protocol id, in the order of the profile."""
+    """By protocol id, in the order of the profile, retired ones last."""
     base_template: str
     retention: Wait
     """How long records are kept after the last entry; printed in the data-processing consent."""
@@ -217,3 +219,8 @@ class Clinic:
     busy: tuple[BusySource, ...] = ()
     marketing_name: str = ""
     """What calendar titles may say besides "Appointment"; empty for nothing."""
+
+    @property
+    def offered(self) -> Mapping[str, Treatment]:
+        """The treatments that can be begun, by protocol id."""
+        return {key: treatment for key, treatment in self.treatments.items() if not treatment.retired}

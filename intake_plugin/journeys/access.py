@@ -34,7 +34,7 @@ def begin(office: Office, *, protocol_id: str, locale: str) -> tuple[Case, str]:
 
     Raises NotFound when the clinic does not offer the treatment.
     """
-    treatment = office.clinic.treatments.get(protocol_id)
+    treatment = office.clinic.offered.get(protocol_id)
     if treatment is None:
         raise NotFound(f"{office.clinic.name} does not offer {protocol_id!r}.")
     if locale not in office.clinic.languages:
@@ -169,7 +169,5 @@ def _linked(office: Office, raw: str) -> tuple[Token, Case]:
 
 def _living(office: Office, token: Token) -> Case | None:
     case = token.case
-    if case.protocol_id not in office.clinic.treatments:
-        return None
     run_out = case.expires_at is not None and case.expires_at <= office.now
     return None if case.state == CaseState.DRAFT and run_out else case

@@ -313,11 +313,10 @@ def find(office: Office, raw: str) -> FoundFeed | None:
     return read(office, tuple(row), since)
 
 
-def _patient_feed(office: Office, row: Sequence[Any], since: dt.datetime) -> FoundFeed | None:
+def _patient_feed(office: Office, row: Sequence[Any], since: dt.datetime) -> FoundFeed:
     created, case_id, locale, protocol_id, version, care, details, *sums = row
     treatment = office.clinic.treatments.get(protocol_id)
-    if treatment is None:
-        return None
+    fingerprint = None if treatment is None else treatment.fingerprint
     languages = office.clinic.languages
     locale = locale if locale in languages else languages[0]
     return FoundFeed(
@@ -326,7 +325,7 @@ def _patient_feed(office: Office, row: Sequence[Any], since: dt.datetime) -> Fou
         since=since,
         modified=_newest(created, sums),
         state=_state(sums),
-        facts=(treatment.fingerprint, locale, version, care.value, details, office.clinic.calendar.care_at),
+        facts=(fingerprint, locale, version, care.value, details, office.clinic.calendar.care_at),
         case_id=case_id,
     )
 

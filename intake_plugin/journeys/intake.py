@@ -72,6 +72,11 @@ GIVEN, OUTDATED = "given", "outdated"
 AGAINST = (CaseState.STOPPED, CaseState.DECLINED, CaseState.REVIEW, CaseState.BOOKED)
 """States of an earlier case that may stand against a new one of the same person."""
 
+UNDER_WAY = frozenset(
+    {CaseState.DRAFT, CaseState.REVIEW, CaseState.WAITING, CaseState.CONSENT, CaseState.BOOKING}
+)
+"""States that can still lead to a booking."""
+
 REOPENS = frozenset({CaseState.WAITING, CaseState.CONSENT, CaseState.BOOKING})
 
 
@@ -144,8 +149,18 @@ def dropped_of(case: Case) -> tuple[str, ...]:
     return () if stored is None else tuple(stored["dropped"])
 
 
+def is_retired(office: Office, case: Case) -> bool:
+    """Whether a case on its way to a booking has to end, because the clinic has retired its treatment.
+
+    What is booked by then stays booked, and can be moved and cancelled.
+    """
+    return case.state in UNDER_WAY and office.treatment_of(case).retired
+
+
 def next_step(office: Office, case: Case) -> Step:
     """Return the furthest page this case may be on now."""
+    if is_retired(office, case):
+        return Step("manage")
     if case.state == CaseState.DRAFT:
         return _draft_step(office, case)
     return Step(open_steps(office, case)[-1])
@@ -186,6 +201,8 @@ def require(office: Office, case: Case, step: str, key: str | None = None) -> No
     Raises OutOfTurn with the step where the patient belongs, NotFound for a page of questions
     that the protocol does not have or does not ask now.
     """
+    if is_retired(office, case):
+        raise OutOfTurn("manage")
     if case.state != CaseState.DRAFT:
         if step not in open_steps(office, case):
             raise OutOfTurn(next_step(office, case).name)
@@ -360,6 +377,8 @@ def reopen(office: Office, case: Case) -> None:
             return
         if locked.state not in REOPENS:
             raise OutOfTurn(next_step(office, locked).name)
+        if is_retired(office, locked):
+            raise OutOfTurn("manage")
         holding.release(office, locked)
         give_back(office, locked)
         note(office, locked, "reopen", {})

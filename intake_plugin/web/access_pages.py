@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from intake_plugin.clinical.answers import PartialDate
 from intake_plugin.errors import NotFound, OutOfTurn
-from intake_plugin.journeys import access, booking
+from intake_plugin.journeys import access, booking, intake
 from intake_plugin.journeys.consent import DocumentState, documents
 from intake_plugin.records.tables import Appointment, CaseState
 from intake_plugin.web import forms
@@ -19,29 +19,38 @@ from intake_plugin.web.forms import AnswersForm
 from intake_plugin.web.i18n import _
 from intake_plugin.web.intake_pages import MISTAKEN, language_control
 from intake_plugin.web.render import show
-from intake_plugin.web.visit import Visit, cookie_name, forget, link_cookie_name, remember, set_cookie
+from intake_plugin.web.visit import (
+    BOOKED_STATES,
+    Visit,
+    cookie_name,
+    forget,
+    link_cookie_name,
+    remember,
+    set_cookie,
+)
 
-SIGNED_STATES = frozenset({CaseState.CONSENT, CaseState.BOOKING, CaseState.BOOKED, CaseState.CLOSED})
+SIGNED_STATES = frozenset({CaseState.CONSENT, CaseState.BOOKING}) | BOOKED_STATES
 
 
 def manage(visit: Visit) -> ResponseReturnValue:
     """Show where the case stands, and lead on."""
-    case = visit.own
+    office, case = visit.office, visit.own
+    retired = intake.is_retired(office, case)
     appointments: tuple[Appointment, ...] = ()
-    if case.state in {CaseState.BOOKED, CaseState.CLOSED}:
-        appointments = tuple(booking.appointments_of(visit.office, case))
+    if case.state in BOOKED_STATES:
+        appointments = tuple(booking.appointments_of(office, case))
     return show(
         visit,
         "manage.html",
         page="manage",
         heading=_("Where you are"),
         case=case,
-        state=case.state.value,
+        state="retired" if retired else case.state.value,
         appointments=appointments,
         products=product_names(visit, appointments),
         changes=patient_changes(visit, appointments if case.state == CaseState.BOOKED else ()),
-        documents=_signed(visit),
-        next_url=visit.next_url,
+        documents=() if retired else _signed(visit),
+        next_url=None if retired or office.find_treatment(case) is None else visit.next_url,
     )
 
 

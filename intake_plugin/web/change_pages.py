@@ -359,7 +359,8 @@ def desk_changes(visit: Visit, case: Case, appointments: Sequence[Appointment]) 
 def _changes(visit: Visit, case: Case, appointments: Sequence[Appointment], staff: Staff | None) -> Changes:
     office = visit.office
     sides = {each.ordinal: Side(visit, case, each.ordinal, staff) for each in appointments}
-    movable = [each.ordinal for each in appointments if changing.movable(office, each, staff)]
+    moves = appointments if office.find_treatment(case) else ()
+    movable = [each.ordinal for each in moves if changing.movable(office, each, staff)]
     cancellable = [each.ordinal for each in appointments if changing.cancellable(office, each, staff)]
     return Changes(
         move={ordinal: sides[ordinal].url("move_session") for ordinal in movable},

@@ -22,6 +22,7 @@ from intake_plugin.errors import (
     Busy,
     JourneyError,
     NotFound,
+    NoTreatment,
     OutOfTurn,
     ReadOnly,
     Stale,
@@ -31,7 +32,7 @@ from intake_plugin.errors import (
 from intake_plugin.state import READING
 from intake_plugin.web.i18n import _, speaking
 from intake_plugin.web.render import show
-from intake_plugin.web.visit import NotOpen, Visit, cookie_name, current_visit, forget
+from intake_plugin.web.visit import BOOKED_STATES, NotOpen, Visit, cookie_name, current_visit, forget
 
 HTTP_PROBLEMS = (
     BadRequest,
@@ -113,6 +114,28 @@ def _describe(visit: Visit, error: JourneyError) -> Problem:
                 _("Perhaps it is open in another window. Nothing was lost; look at it once more."),
                 _("Show it again"),
                 _again(),
+            )
+        case NoTreatment() if visit.desk:
+            return Problem(
+                409,
+                _("The clinic’s profile no longer has this treatment"),
+                _(
+                    "Ask whoever runs this site to put “%(protocol)s” back into the profile, with “retired = "
+                    "true” if you no longer offer it.",
+                    protocol=error.protocol_id,
+                ),
+                *onward,
+            )
+        case NoTreatment():
+            return Problem(
+                409,
+                _("The clinic has changed what it offers here"),
+                _(
+                    "Your answers and everything you have booked are kept, but this page cannot show them. "
+                    "Call the clinic: %(telephone)s.",
+                    telephone=visit.clinic.contact.telephone,
+                ),
+                *(_sessions(visit) or onward),
             )
         case ReadOnly():
             return Problem(
@@ -207,6 +230,12 @@ def _not_found(visit: Visit) -> Problem:
         _("The link may be old or incomplete. Your answers are not affected."),
         *_onward(visit),
     )
+
+
+def _sessions(visit: Visit) -> tuple[str, str] | None:
+    if visit.case is None or visit.case.state not in BOOKED_STATES:
+        return None
+    return _("See your sessions"), visit.url("manage")
 
 
 def _onward(visit: Visit) -> tuple[str, str]:

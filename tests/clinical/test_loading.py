@@ -596,3 +596,13 @@ def test_two_files_with_one_protocol_id_are_refused(tmp_path: Path) -> None:
                 "treatments": [{"protocol": "microneedling", **numbing}, {"protocol": own, **numbing}],
             }
         )
+
+
+def test_a_retired_treatment_comes_after_those_that_are_offered() -> None:
+    found = testing.clinic(
+        treatments=[{"protocol": "microneedling", "retired": True}, {"protocol": "light_peel"}]
+    )
+    assert list(found.treatments) == ["light_peel", "microneedling"]
+    assert list(found.offered) == ["light_peel"]
+    same = testing.clinic(treatments=[{"protocol": "microneedling"}]).treatments["microneedling"]
+    assert found.treatments["microneedling"].fingerprint == same.fingerprint
