@@ -24,6 +24,7 @@ from intake_plugin.records import audit, keyring
 from intake_plugin.records.base import Base
 from intake_plugin.settings import Approval, BusySource, Clinic, Treatment
 from intake_plugin.state import State, current_state
+from intake_plugin.web.limits import limiters
 from intake_plugin.web.why_words import reason_words
 
 P = ParamSpec("P")
@@ -37,6 +38,7 @@ _RESULTS = {
 }
 _NAMED = 5
 """Cases that a message names."""
+_UNCOUNTED = "none, because the site has no Flask-Limiter (the extra `limits`)"
 _MIGRATE = "Run `flask db migrate` and `flask db upgrade`."
 
 
@@ -80,6 +82,7 @@ def check() -> None:
     if not state.clinics:
         found.append("No clinic is mounted. Register intake.blueprint(...) for at least one.")
     found += _check_host()
+    click.echo(f"Rate limits: {'counted by Flask-Limiter' if any(limiters()) else _UNCOUNTED}")
     found += _check_tables(state) or [
         line for clinic in _clinics(state) for line in _check_cases(state, clinic)
     ]

@@ -35,6 +35,14 @@ class Settings:
     """How long a request waits for a lock in the database before it says that somebody else is booking."""
     embed: tuple[str, ...] = ()
     """Origins that may show the patient pages in a frame."""
+    limit_start: str = ""
+    """How often one address may begin a case at one mount; empty for as often as it likes."""
+    limit_open: str = ""
+    """How often it may open private links and try dates of birth."""
+    limit_sign: str = ""
+    """How often it may sign or decline a document."""
+    limit_links: str = ""
+    """How often it may make private links and calendar links."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from intake_plugin.web import (
     feeds,
     guard,
     intake_pages,
+    limits,
     staff_pages,
 )
 from intake_plugin.web.i18n import speaking
@@ -93,6 +94,7 @@ def add_patient_routes(blueprint: Blueprint) -> None:
     """Add the patient's pages, their guard and their error pages to a clinic's blueprint."""
     blueprint.before_request(guard.refuse_other_sites)
     blueprint.before_request(guard.limit_size)
+    blueprint.before_request(limits.count)
     blueprint.after_request(guard.protect)
     handle_problems(blueprint)
     _add(blueprint, PATIENT_ROUTES)

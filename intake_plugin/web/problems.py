@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 
 from flask import Blueprint, make_response, redirect, request
@@ -12,6 +13,7 @@ from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
     RequestEntityTooLarge,
+    TooManyRequests,
     UnsupportedMediaType,
 )
 from werkzeug.exceptions import (
@@ -30,7 +32,7 @@ from intake_plugin.errors import (
     TooLate,
 )
 from intake_plugin.state import READING
-from intake_plugin.web.i18n import _, speaking
+from intake_plugin.web.i18n import _, format_duration, speaking
 from intake_plugin.web.render import show
 from intake_plugin.web.visit import BOOKED_STATES, NotOpen, Visit, cookie_name, current_visit, forget
 
@@ -40,6 +42,7 @@ HTTP_PROBLEMS = (
     PageNotFound,
     MethodNotAllowed,
     RequestEntityTooLarge,
+    TooManyRequests,
     UnsupportedMediaType,
 )
 _RETRY_SECONDS = "2"
@@ -73,6 +76,8 @@ def _journey_problem(error: JourneyError) -> ResponseReturnValue:
 
 
 def _http_problem(error: HTTPException) -> ResponseReturnValue:
+    if error.response is not None:
+        return error.response  # the host has an answer of its own
     visit = current_visit()
     with speaking(visit.locale):
         return _page(visit, _describe_http(visit, error), error)
@@ -85,6 +90,8 @@ def _page(visit: Visit, problem: Problem, error: Exception) -> ResponseReturnVal
         forget(response, visit, cookie_name(visit.mount))
     if isinstance(error, Busy):
         response.headers["Retry-After"] = _RETRY_SECONDS
+    if isinstance(error, TooManyRequests) and error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
     return response
@@ -195,6 +202,14 @@ def _describe_http(visit: Visit, error: HTTPException) -> Problem:
             )
         case MethodNotAllowed():
             return Problem(405, _("This page cannot be used like that"), _("Nothing was changed."), *onward)
+        case TooManyRequests():
+            return Problem(
+                429,
+                _("Too many tries in a short time"),
+                _too_many(error.retry_after),
+                _("Try again"),
+                _again(),
+            )
         case RequestEntityTooLarge():
             return Problem(
                 413,
@@ -209,6 +224,13 @@ def _describe_http(visit: Visit, error: HTTPException) -> Problem:
                 _("Nothing was changed. Open the page again and send it once more."),
                 *(onward if request.method in READING else (_("Open the page again"), _again())),
             )
+
+
+def _too_many(seconds: object) -> str:
+    if not isinstance(seconds, int):
+        return _("Nothing was changed, and nothing is lost. Wait a while, then try again.")
+    wait = format_duration(dt.timedelta(minutes=-(-seconds // 60)))
+    return _("Nothing was changed, and nothing is lost. Wait %(time)s, then try again.", time=wait)
 
 
 def _again() -> str:
