@@ -23,8 +23,9 @@ from intake_plugin.clinical.screening import Screening
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
 from intake_plugin.journeys import holding
 from intake_plugin.journeys.office import Office, note, writing
+from intake_plugin.records import tokens
 from intake_plugin.records.sealed import current_keyring
-from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState
+from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState, TokenPurpose
 
 
 class Step(NamedTuple):
@@ -236,7 +237,8 @@ def identify(office: Office, case: Case, identity: Identity) -> None:
 def answer(office: Office, case: Case, key: str, given: Mapping[str, Answer | None]) -> None:
     """Store the answers of one page; None takes an answer back.
 
-    An answer that another one was given about (the area, say) opens that other question again.
+    An answer that another one was given about (the area, say) opens that other question again. The
+    draft, and the devices it is open on, live as long again.
 
     Raises OutOfTurn or NotFound when the page cannot be answered now, ValueError for an answer to
     a question that is not on it.
@@ -254,7 +256,8 @@ def answer(office: Office, case: Case, key: str, given: Mapping[str, Answer | No
             GIVEN: answering.to_json(after),
             OUTDATED: sorted((_outdated_ids(locked) | reopened) & after.keys() - given.keys()),
         }
-        locked.expires_at = office.now + office.settings.draft_lifetime
+        until = locked.expires_at = office.now + office.settings.draft_lifetime
+        tokens.prolong(office.session, office.clinic.id, locked.id, TokenPurpose.SESSION, office.now, until)
         note(office, locked, "answer", {"page": key, "answers": answers_hash(locked)})
 
 

@@ -161,7 +161,8 @@ def questions(visit: Visit, key: str) -> ResponseReturnValue:
         back = _before(visit, [each.key for each, _asked in steps], key)
         return _question_page(visit, page, asked, form, back)
     intake.answer(office, case, key, form.answers)
-    return redirect(_after(visit, key), 303)
+    response = make_response(redirect(_after(visit, key), 303))
+    return remember(response, visit, visit.token) if visit.token else response
 
 
 def _steps(visit: Visit) -> tuple[tuple[Page, tuple[Question, ...]], ...]:
