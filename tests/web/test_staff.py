@@ -9,7 +9,7 @@ import icalendar
 import pytest
 import sqlalchemy as sa
 
-from intake_plugin.records.tables import AuditEntry, Case, Decision
+from intake_plugin.records.tables import AuditEntry, Case, Decision, Signature
 from intake_plugin.testing import Page, Visitor
 from tests.web.conftest import CLINICIAN, DESK, HOME, NOW, RECEPTION, WREN, Site
 
@@ -200,7 +200,13 @@ def test_a_booked_case_shows_its_appointments_and_signatures(site: Site, desk: V
         "1/4 Tuesday 3 March 2026 at 10:00 10:30 (at the clinic) 11:00 11:00 Nurse Imre, Blue room Booked"
         in page.text
     )
-    assert "Wren Okafor, Monday 2 March 2026 at 10:00" in page.text
+    assert "Consent to microneedling, version 1: Wren Okafor, Monday 2 March 2026 at 10:00" in page.text
+    assert "I agree to microneedling at Harbour Skin" in page.text
+    assert "Button pressed: Sign this document" in page.text
+    with site.app.app_context():
+        for signature in site.db.session.scalars(sa.select(Signature)):
+            assert signature.sha256 in page.text
+            assert signature.chain_head in page.text
     assert not [form for form in page.forms if form.method == "post"]
 
 
