@@ -10,6 +10,8 @@ IntakeError
 │   └── SealBroken          a sealed value does not open: altered, moved, or another key's
 └── JourneyError            a patient or a member of staff asked for something not possible now
     ├── NotFound            no such case, link or file for this person
+    │   ├── ReadOnly        an account of the clinic that looks and changes nothing
+    │   └── NoTreatment     a case whose treatment is no longer in the clinic's profile
     ├── OutOfTurn           an earlier step has to come first; carries that step
     ├── Stale               the page shown is older than what is stored
     ├── TimeTaken           a chosen time has gone; nothing was written
@@ -104,6 +106,21 @@ class JourneyError(IntakeError):
 
 class NotFound(JourneyError):
     """No such case, link or file for the person asking."""
+
+
+class ReadOnly(NotFound):
+    """An account of the clinic that may look asked to change something."""
+
+
+class NoTreatment(NotFound):
+    """The clinic's profile no longer has the treatment of a case, whose `protocol_id` it names."""
+
+    def __init__(self, clinic: str, protocol_id: str) -> None:
+        self.protocol_id = protocol_id
+        super().__init__(
+            f"The profile of {clinic} has no treatment {protocol_id!r} any more. Put it back, with "
+            "`retired = true` if it is no longer offered."
+        )
 
 
 class OutOfTurn(JourneyError):

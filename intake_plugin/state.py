@@ -15,13 +15,16 @@ from flask_sqlalchemy import SQLAlchemy
 from werkzeug.local import LocalProxy
 from werkzeug.wrappers import Response
 
-from intake_plugin.errors import SetupError
+from intake_plugin.errors import ReadOnly, SetupError
 from intake_plugin.records.base import INFO_KEY
 from intake_plugin.records.keyring import KeyRing
 from intake_plugin.settings import Clinic, Settings
 
 KEY = INFO_KEY
 """The plugin's place in `app.extensions`."""
+
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,15 @@ def staff_gate() -> Response | None:
         abort(403)
     g.intake_staff = answer
     return None
+
+
+def refuse_readers() -> None:
+    """Refuse whatever a staff page that changes something was sent by somebody who may only look.
+
+    It follows the gate, so that a page added later is covered as well.
+    """
+    if request.method not in READING and current_staff().role != "decide":
+        raise ReadOnly("Your account can look at cases and change none.")
 
 
 def current_staff() -> Staff:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from intake_plugin.errors import NotFound
+from intake_plugin.errors import NotFound, ReadOnly
 from intake_plugin.journeys.office import Office, transaction
 from intake_plugin.records import audit
 from intake_plugin.records.tables import Appointment, Block, Case, Occupancy
@@ -70,7 +70,7 @@ def block(
 ) -> Block:
     """Take [start, end), both aware, from a resource.
 
-    Raises NotFound for a resource the clinic does not have or an account that may only read,
+    Raises NotFound for a resource the clinic does not have, ReadOnly for an account that may only read,
     ValueError for a block that ends before it starts or has no reason.
     """
     _may_write(staff)
@@ -98,7 +98,8 @@ def block(
 def unblock(office: Office, staff: Staff, block_id: str) -> None:
     """Give the time of a block back.
 
-    Raises NotFound for a block the clinic does not have (any more) or an account that may only read.
+    Raises NotFound for a block the clinic does not have (any more), ReadOnly for an account that may
+    only read.
     """
     _may_write(staff)
     with transaction(office):
@@ -115,7 +116,7 @@ def unblock(office: Office, staff: Staff, block_id: str) -> None:
 
 def _may_write(staff: Staff) -> None:
     if staff.role != "decide":
-        raise NotFound("Your account can read the calendar but not change it.")
+        raise ReadOnly("Your account can read the calendar but not change it.")
 
 
 def _note(office: Office, staff: Staff, action: str, block: Block) -> None:

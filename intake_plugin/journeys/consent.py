@@ -190,7 +190,8 @@ def _facts(office: Office, case: Case, choice: NumbingChoice) -> dict[str, str]:
 def sign(office: Office, case: Case, act: Act) -> None:
     """Sign a document with a typed name.
 
-    Raises Stale when the text on the page is not the text as it stands now.
+    Signing again under the same name changes nothing. Raises Stale when the text on the page is not
+    the text as it stands now.
     """
     if not act.name.strip():
         raise ValueError("A signature needs a typed name.")
@@ -215,12 +216,21 @@ def _store(office: Office, case: Case, act: Act, *, declined: bool) -> None:
             raise NotFound("This document is needed for the treatment and cannot be left out.")
         if act.shown != state.rendered.sha256:
             raise Stale("The text has changed since it was shown. Read it once more before signing.")
+        if _repeated(state.signature, act, declined=declined):
+            return
         office.session.add(_signature(office, locked, state.rendered, act, declined=declined))
         office.session.flush()
         if settled(office, locked):
             locked.state = CaseState.BOOKING
         action = "decline" if declined else "sign"
         note(office, locked, action, {"document": act.document_id, "sha256": act.shown, "button": act.button})
+
+
+def _repeated(signature: Signature | None, act: Act, *, declined: bool) -> bool:
+    """Whether the form was sent twice: the same act under the same name leaves one record."""
+    if signature is None or signature.declined != declined:
+        return False
+    return bool(signature.signer["name"] == act.name.strip())
 
 
 def _asked_for(office: Office, case: Case, document_id: str) -> DocumentState:

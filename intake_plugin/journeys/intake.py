@@ -23,9 +23,10 @@ from intake_plugin.clinical.screening import Screening
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
 from intake_plugin.journeys import holding
 from intake_plugin.journeys.office import Office, note, writing
+from intake_plugin.records import tokens
 from intake_plugin.records.base import Base
 from intake_plugin.records.sealed import current_keyring
-from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState
+from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState, TokenPurpose
 
 
 class Step(NamedTuple):
@@ -83,6 +84,10 @@ _PERSON = (
     .order_by(_CASES.c.id)
     .with_for_update()
 )
+UNDER_WAY = frozenset(
+    {CaseState.DRAFT, CaseState.REVIEW, CaseState.WAITING, CaseState.CONSENT, CaseState.BOOKING}
+)
+"""States that can still lead to a booking."""
 
 REOPENS = frozenset({CaseState.WAITING, CaseState.CONSENT, CaseState.BOOKING})
 
@@ -191,8 +196,18 @@ def lifted_of(case: Case) -> frozenset[str]:
     return frozenset((case.screening or {}).get("lifted", ()))
 
 
+def is_retired(office: Office, case: Case) -> bool:
+    """Whether a case on its way to a booking has to end, because the clinic has retired its treatment.
+
+    What is booked by then stays booked, and can be moved and cancelled.
+    """
+    return case.state in UNDER_WAY and office.treatment_of(case).retired
+
+
 def next_step(office: Office, case: Case) -> Step:
     """Return the furthest page this case may be on now."""
+    if is_retired(office, case):
+        return Step("manage")
     if case.state == CaseState.DRAFT:
         return _draft_step(office, case)
     return Step(open_steps(office, case)[-1])
@@ -233,6 +248,8 @@ def require(office: Office, case: Case, step: str, key: str | None = None) -> No
     Raises OutOfTurn with the step where the patient belongs, NotFound for a page of questions
     that the protocol does not have or does not ask now.
     """
+    if is_retired(office, case):
+        raise OutOfTurn("manage")
     if case.state != CaseState.DRAFT:
         if step not in open_steps(office, case):
             raise OutOfTurn(next_step(office, case).name)
@@ -266,7 +283,8 @@ def identify(office: Office, case: Case, identity: Identity) -> None:
 def answer(office: Office, case: Case, key: str, given: Mapping[str, Answer | None]) -> None:
     """Store the answers of one page; None takes an answer back.
 
-    An answer that another one was given about (the area, say) opens that other question again.
+    An answer that another one was given about (the area, say) opens that other question again. The
+    draft, and the devices it is open on, live as long again.
 
     Raises OutOfTurn or NotFound when the page cannot be answered now, ValueError for an answer to
     a question that is not on it.
@@ -284,7 +302,8 @@ def answer(office: Office, case: Case, key: str, given: Mapping[str, Answer | No
             GIVEN: answering.to_json(after),
             OUTDATED: sorted((_outdated_ids(locked) | reopened) & after.keys() - given.keys()),
         }
-        locked.expires_at = office.now + office.settings.draft_lifetime
+        until = locked.expires_at = office.now + office.settings.draft_lifetime
+        tokens.prolong(office.session, office.clinic.id, locked.id, TokenPurpose.SESSION, office.now, until)
         note(office, locked, "answer", {"page": key, "answers": answers_hash(locked)})
 
 
@@ -434,6 +453,8 @@ def reopen(office: Office, case: Case) -> None:
             return
         if locked.state not in REOPENS:
             raise OutOfTurn(next_step(office, locked).name)
+        if is_retired(office, locked):
+            raise OutOfTurn("manage")
         holding.release(office, locked)
         give_back(office, locked)
         note(office, locked, "reopen", {})

@@ -30,7 +30,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from intake_plugin.clinical.protocol import Protocol, Texts
-from intake_plugin.errors import Busy, NotFound, Stale, TimeTaken
+from intake_plugin.errors import Busy, NotFound, NoTreatment, Stale, TimeTaken
 from intake_plugin.records import audit, locks
 from intake_plugin.records.base import Base
 from intake_plugin.records.keyring import KeyRing
@@ -67,15 +67,19 @@ class Office:
         """The clinic's own calendar date."""
         return self.now.astimezone(self.clinic.zone).date()
 
+    def find_treatment(self, case: Case) -> Treatment | None:
+        """Return the treatment a case is for, or None when the clinic's profile no longer has it."""
+        return self.clinic.treatments.get(case.protocol_id)
+
     def treatment_of(self, case: Case) -> Treatment:
         """Return the treatment a case is for.
 
-        Raises NotFound when the clinic's profile no longer offers it.
+        Raises NoTreatment when the clinic's profile no longer has it.
         """
-        try:
-            return self.clinic.treatments[case.protocol_id]
-        except KeyError:
-            raise NotFound(f"{self.clinic.name} no longer offers {case.protocol_id!r}.") from None
+        treatment = self.find_treatment(case)
+        if treatment is None:
+            raise NoTreatment(self.clinic.name, case.protocol_id)
+        return treatment
 
     def protocol_of(self, case: Case) -> Protocol:
         """Return the protocol a case is screened by, with the clinic's changes."""
@@ -88,6 +92,10 @@ class Office:
     def texts_of(self, case: Case) -> Texts:
         """Return the protocol's words in the case's language."""
         return self.protocol_of(case).texts[self.locale_of(case)]
+
+    def title_of(self, case: Case) -> str:
+        """Return what the case's treatment is called, nothing when the profile no longer has it."""
+        return "" if self.find_treatment(case) is None else self.texts_of(case).title
 
 
 PATIENT = audit.Actor(kind="patient", id="")

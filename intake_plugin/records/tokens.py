@@ -78,6 +78,29 @@ def _living() -> sa.Select[Token]:
     )
 
 
+def prolong(
+    session: Session,
+    clinic_id: str,
+    case_id: str,
+    purpose: TokenPurpose,
+    now: dt.datetime,
+    until: dt.datetime,
+) -> None:
+    """Let every living token of a case and purpose live until then."""
+    session.execute(
+        sa.update(Token)
+        .where(
+            Token.clinic_id == clinic_id,
+            Token.case_id == case_id,
+            Token.purpose == purpose,
+            Token.revoked_at.is_(None),
+            Token.expires_at > now,
+        )
+        .values(expires_at=until),
+        execution_options={"synchronize_session": False},
+    )
+
+
 def revoke(
     session: Session,
     clinic_id: str,

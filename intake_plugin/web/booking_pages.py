@@ -322,6 +322,8 @@ def done(visit: Visit) -> ResponseReturnValue:
 
 def product_names(visit: Visit, appointments: Sequence[Appointment]) -> dict[str, str]:
     """Return the names of the numbing products of some appointments by id."""
+    if visit.office.find_treatment(visit.own) is None:
+        return {}
     words = visit.office.texts_of(visit.own).products
     used = {appointment.product_id for appointment in appointments}
     return {key: text.name for key, text in words.items() if key in used}

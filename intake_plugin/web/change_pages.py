@@ -11,7 +11,7 @@ from typing import Any
 from flask import redirect, request
 from flask.typing import ResponseReturnValue
 
-from intake_plugin.errors import TimeTaken
+from intake_plugin.errors import ReadOnly, TimeTaken
 from intake_plugin.journeys import booking, changing, review
 from intake_plugin.journeys.changing import Move, Moving
 from intake_plugin.records.tables import Appointment, AppointmentState, Case
@@ -57,7 +57,8 @@ class Side:
 
 def _desk(visit: Visit, reference: str, ordinal: int) -> Side:
     staff = current_staff()
-    changing.may_write(staff)
+    if staff.role != "decide":
+        raise ReadOnly("Your account can look at cases and change none.")
     return Side(visit, review.by_reference(visit.office, reference), ordinal, staff)
 
 
@@ -365,7 +366,8 @@ def desk_changes(visit: Visit, case: Case, appointments: Sequence[Appointment]) 
 def _changes(visit: Visit, case: Case, appointments: Sequence[Appointment], staff: Staff | None) -> Changes:
     office = visit.office
     sides = {each.ordinal: Side(visit, case, each.ordinal, staff) for each in appointments}
-    movable = [each.ordinal for each in appointments if changing.movable(office, each, staff)]
+    moves = appointments if office.find_treatment(case) else ()
+    movable = [each.ordinal for each in moves if changing.movable(office, each, staff)]
     cancellable = [each.ordinal for each in appointments if changing.cancellable(office, each, staff)]
     return Changes(
         move={ordinal: sides[ordinal].url("move_session") for ordinal in movable},

@@ -61,6 +61,11 @@ class Frame:
         return self.visit.case is not None
 
     @property
+    def linkable(self) -> bool:
+        """Whether the case open on this device can have a private link, which asks for a date of birth."""
+        return self.visit.case is not None and self.visit.case.identity is not None
+
+    @property
     def lang(self) -> str:
         """The page's language as HTML writes it."""
         return i18n.language_tag(self.visit.locale)
@@ -121,7 +126,7 @@ def show(
         title=_title(visit, heading, error=bool(found)),
         back=back,
         mistakes=found,
-        demonstration=page != "staff" and not _approved(visit),
+        demonstration=not visit.desk and not _approved(visit),
         advice=_advice(visit, page),
     )
     names: list[str | Template] = [f"intake/{visit.clinic.id}/{template}", f"intake/{template}"]
@@ -133,16 +138,17 @@ def show(
 def _title(visit: Visit, heading: str, *, error: bool) -> str:
     parts = [heading]
     if visit.case is not None:
-        parts.append(visit.office.texts_of(visit.case).title)
+        parts.append(visit.office.title_of(visit.case))
     parts.append(visit.clinic.name)
-    text = " – ".join(dict.fromkeys(parts))
+    text = " – ".join(part for part in dict.fromkeys(parts) if part)
     return i18n.gettext("Error: %(title)s", title=text) if error else text
 
 
 def _approved(visit: Visit) -> bool:
     if visit.case is not None:
-        return visit.office.treatment_of(visit.case).approved
-    return all(treatment.approved for treatment in visit.clinic.treatments.values())
+        treatment = visit.office.find_treatment(visit.case)
+        return treatment is None or treatment.approved
+    return all(treatment.approved for treatment in visit.clinic.offered.values())
 
 
 def _advice(visit: Visit, page: str) -> Sequence[Finding]:

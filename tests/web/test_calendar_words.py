@@ -161,7 +161,7 @@ def outputs(site: Site, locale: str) -> Iterator[tuple[str, bytes]]:
 
 
 def site_staff() -> Any:
-    return intake_plugin.Staff(id="1", name="Jo")
+    return intake_plugin.Staff(id="1", name="Jo", role="decide")
 
 
 def seen(octets: bytes) -> Iterator[tuple[str, str]]:
