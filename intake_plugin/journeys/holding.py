@@ -16,6 +16,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -144,10 +145,11 @@ def load_taken(
 
     To `case` its own hold is free; `without` names appointments whose time counts as free.
     """
-    sessions, blocks = _sessions(office, start, end, without), _blocks(office, start, end)
-    statement: sa.Executable = sa.union_all(sessions, blocks)
+    values = {"clinic": office.clinic.id, "start": start, "end": end, "now": office.now}
+    if without:
+        values["without"] = list(without)
     # All at once: thousands of rows cost as much to fetch one by one as to read.
-    rows = office.session.execute(statement).all()
+    rows = office.session.execute(_range(moving=bool(without)), values).all()
     busy: dict[str, list[tuple[int, Interval]]] = defaultdict(list)
     lapsed: dict[Stretch, str] = {}
     for resource_id, lane, begins, ends, hold_id, has_run_out in rows:
@@ -160,24 +162,32 @@ def load_taken(
     return Taken(busy=busy, lapsed=lapsed)
 
 
-def _sessions(
-    office: Office, start: dt.datetime, end: dt.datetime, without: Collection[str]
-) -> sa.SelectBase:
+@cache
+def _range(*, moving: bool) -> sa.Executable:
+    # Built once for each form, because that takes longer than most clinics' rows.
+    return sa.union_all(_sessions(moving=moving), _blocks())
+
+
+def _sessions(*, moving: bool) -> sa.SelectBase:
     found = sa.select(
         Occupancy.resource_id,
         Occupancy.lane,
         EpochSeconds(Occupancy.start_at),
         EpochSeconds(Occupancy.end_at),
         Occupancy.hold_id,
-        Occupancy.expires_at <= office.now,
-    ).where(Occupancy.clinic_id == office.clinic.id, Occupancy.start_at >= start, Occupancy.start_at < end)
-    if without:
-        others = Occupancy.appointment_id.not_in(without)
+        Occupancy.expires_at <= sa.bindparam("now"),
+    ).where(
+        Occupancy.clinic_id == sa.bindparam("clinic"),
+        Occupancy.start_at >= sa.bindparam("start"),
+        Occupancy.start_at < sa.bindparam("end"),
+    )
+    if moving:
+        others = Occupancy.appointment_id.not_in(sa.bindparam("without", expanding=True))
         found = found.where(sa.or_(Occupancy.appointment_id.is_(None), others))
     return found
 
 
-def _blocks(office: Office, start: dt.datetime, end: dt.datetime) -> sa.SelectBase:
+def _blocks() -> sa.SelectBase:
     return sa.select(
         Block.resource_id,
         sa.literal(EVERY_LANE),
@@ -185,7 +195,11 @@ def _blocks(office: Office, start: dt.datetime, end: dt.datetime) -> sa.SelectBa
         EpochSeconds(Block.end_at),
         sa.null(),
         sa.false(),
-    ).where(Block.clinic_id == office.clinic.id, Block.end_at > start, Block.start_at < end)
+    ).where(
+        Block.clinic_id == sa.bindparam("clinic"),
+        Block.end_at > sa.bindparam("start"),
+        Block.start_at < sa.bindparam("end"),
+    )
 
 
 def hold(office: Office, case: Case, wanted: Collection[Stretch], taken: Taken, until: dt.datetime) -> None:

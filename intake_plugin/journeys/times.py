@@ -10,6 +10,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from intake_plugin.clinical.course import CoursePlan, area_of, plan_course
 from intake_plugin.clinical.numbing import NumbingChoice, NumbingPlan, home_contact
@@ -164,8 +166,20 @@ def sweep_for(
     )
 
 
+_Weekly = tuple[tuple[int, tuple[tuple[dt.time, dt.time], ...]], ...]
+"""`Hours` as pairs, which can be a key."""
+
+
+@lru_cache(maxsize=128)
+def _open(
+    hours: _Weekly, zone: ZoneInfo, first: dt.date, last: dt.date, closures: tuple[Closure, ...]
+) -> tuple[Interval, ...]:
+    # The same for every patient who looks at these dates, and for the same one on the next page.
+    return tuple(open_intervals(dict(hours), zone, first, last, closures))
+
+
 class _Openings:
-    """The openings of a range of dates, worked out once for all resources with the same hours."""
+    """The openings of a range of dates, looked up once for all resources with the same hours."""
 
     def __init__(self, office: Office, first: dt.date, last: dt.date) -> None:
         self._zone, self._first, self._last = office.clinic.zone, first, last
@@ -176,8 +190,8 @@ class _Openings:
         # Hours are mappings, which cannot be keys; the clinic's profile outlives this object.
         key = id(hours), closures
         if key not in self._known:
-            found = open_intervals(hours, self._zone, self._first, self._last, closures)
-            self._known[key] = tuple(found)
+            weekly = tuple(sorted(hours.items()))
+            self._known[key] = _open(weekly, self._zone, self._first, self._last, closures)
         return self._known[key]
 
 
