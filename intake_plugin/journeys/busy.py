@@ -353,8 +353,7 @@ class _Row(NamedTuple):
     end: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Elsewhere:
+class Elsewhere(NamedTuple):
     """A stretch that a calendar from outside takes of its resource.
 
     `known` is false where nobody knows what the calendar says then, and its policy is to block.
@@ -416,23 +415,25 @@ def _stored_between(office: Office, start: dt.datetime, end: dt.datetime) -> dic
 
 @cache
 def _readings() -> sa.Executable:
+    # Tables and not entities: the mapper would have no part in it, and takes its time.
+    reading, time = BusyReading.__table__, BusyTime.__table__
     reaching = sa.and_(
-        BusyTime.clinic_id == BusyReading.clinic_id,
-        BusyTime.source_id == BusyReading.source_id,
-        BusyTime.start_at > sa.bindparam("start"),
-        BusyTime.start_at < sa.bindparam("end"),
+        time.c.clinic_id == reading.c.clinic_id,
+        time.c.source_id == reading.c.source_id,
+        time.c.start_at > sa.bindparam("start"),
+        time.c.start_at < sa.bindparam("end"),
     )
     return (
         sa.select(
-            BusyReading.source_id,
-            BusyReading.fingerprint,
-            EpochSeconds(BusyReading.read_at),
-            EpochSeconds(BusyReading.read_until),
-            EpochSeconds(BusyTime.start_at),
-            EpochSeconds(BusyTime.end_at),
+            reading.c.source_id,
+            reading.c.fingerprint,
+            EpochSeconds(reading.c.read_at),
+            EpochSeconds(reading.c.read_until),
+            EpochSeconds(time.c.start_at),
+            EpochSeconds(time.c.end_at),
         )
-        .outerjoin(BusyTime, reaching)
-        .where(BusyReading.clinic_id == sa.bindparam("clinic"))
+        .select_from(reading.outerjoin(time, reaching))
+        .where(reading.c.clinic_id == sa.bindparam("clinic"))
     )
 
 
