@@ -12,6 +12,7 @@ from typing import Literal, cast
 
 from flask import abort, current_app, g, request
 from flask_sqlalchemy import SQLAlchemy
+from jinja2 import Template
 from werkzeug.local import LocalProxy
 from werkzeug.wrappers import Response
 
@@ -69,6 +70,8 @@ class State:
     csp_nonce: Callable[[], str] | None
     clinics: dict[str, Clinic] = field(default_factory=dict)
     """By the name of the mounted blueprint."""
+    templates: dict[tuple[str, str], Template] = field(default_factory=dict)
+    """What each clinic has under the name of a template, where the site does not look for changes."""
 
 
 def current_state() -> State:

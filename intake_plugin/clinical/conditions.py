@@ -9,7 +9,7 @@ is true.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import eq, ge, gt, le, lt, ne
 from typing import Final
 
@@ -130,11 +130,29 @@ class Known:
             case Compare():
                 return self._compare(condition)
             case All(all=parts):
-                return _every(self.truth(part) for part in parts)
+                return self._every(parts)
             case AnyOf(any=parts):
-                return _some(self.truth(part) for part in parts)
+                return self._some(parts)
             case Within():
                 return self._within(condition)
+
+    def _every(self, parts: Sequence[Condition]) -> Truth:
+        whole: Truth = True
+        for part in parts:
+            truth = self.truth(part)
+            if truth is False:
+                return False
+            whole = whole and truth
+        return whole
+
+    def _some(self, parts: Sequence[Condition]) -> Truth:
+        whole: Truth = False
+        for part in parts:
+            truth = self.truth(part)
+            if truth is True:
+                return True
+            whole = None if truth is None else whole
+        return whole
 
     def asked(self, link_id: str) -> Truth:
         """Return whether the question is asked; the birth date always is."""
@@ -256,21 +274,3 @@ def _word(constant: str | int | bool) -> str | int:
     if isinstance(constant, bool):
         return "yes" if constant else "no"
     return constant
-
-
-def _every(parts: Iterable[Truth]) -> Truth:
-    whole: Truth = True
-    for part in parts:
-        if part is False:
-            return False
-        whole = whole and part
-    return whole
-
-
-def _some(parts: Iterable[Truth]) -> Truth:
-    whole: Truth = False
-    for part in parts:
-        if part is True:
-            return True
-        whole = None if part is None else whole
-    return whole

@@ -379,8 +379,8 @@ def _met(course: _Course, slot: Slot) -> tuple[Met, ...]:
     outside = [
         Met(
             resource_id=claimed.resource_id,
-            start=each.start,
-            end=each.end,
+            start=each.time.starts,
+            end=each.time.ends,
             place=place_of(each.source.source) if each.known else "",
         )
         for claimed in slot.claims

@@ -11,6 +11,7 @@ import datetime as dt
 from collections import defaultdict
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from intake_plugin.clinical.course import CoursePlan, area_of, plan_course
@@ -189,6 +190,18 @@ def _by_date(held: Collection[Stretch], zone: ZoneInfo) -> dict[dt.date, set[tup
     return found
 
 
+_Weekly = tuple[tuple[int, tuple[tuple[dt.time, dt.time], ...]], ...]
+"""`Hours` as pairs, which can be a key."""
+
+
+@lru_cache(maxsize=128)
+def _open(
+    hours: _Weekly, zone: ZoneInfo, first: dt.date, last: dt.date, closures: tuple[Closure, ...]
+) -> tuple[Interval, ...]:
+    # The same for every patient who looks at these dates, and for the same one on the next page.
+    return tuple(open_intervals(dict(hours), zone, first, last, closures))
+
+
 class _Openings:
     """The openings of some dates, worked out once for all resources with the same hours.
 
@@ -204,12 +217,13 @@ class _Openings:
         # Hours are mappings, which cannot be keys; the clinic's profile outlives this object.
         key = id(hours), closures
         if key not in self._known:
+            weekly = tuple(sorted(hours.items()))
             self._known[key] = tuple(
                 merge(
                     sorted(
                         interval
                         for first, last in self._reach
-                        for interval in open_intervals(hours, self._zone, first, last + _DAY, closures)
+                        for interval in _open(weekly, self._zone, first, last + _DAY, closures)
                     )
                 )
             )

@@ -241,7 +241,7 @@ def _named(
                 yield Reason(kind=kind, resource=resource, start=start, end=end, block=block)
         for each in busy.elsewhere(office, common.starts, common.ends):
             if each.source.resource == resource.id:
-                start, end = each.start, each.end
+                start, end = each.time.starts, each.time.ends
                 yield Reason(kind=kind, resource=resource, start=start, end=end, elsewhere=each)
 
 

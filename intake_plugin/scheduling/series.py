@@ -21,18 +21,16 @@ The rules:
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, combinations, islice
 from typing import Literal, NamedTuple
 
-from intake_plugin.scheduling.clocks import DAY, midnight, seconds
+from intake_plugin.scheduling.clocks import instant, seconds
 from intake_plugin.scheduling.slots import Board, Slot, Sweep, board, validate
 
 Gap = Callable[[dt.date], tuple[dt.date, dt.date, dt.date]]
 """From one session's local date to the earliest, usual and latest date of the next."""
-
-_WEEK = 7
 
 ProblemKind = Literal["short", "long", "taken", "not-offered"]
 
@@ -121,7 +119,7 @@ def propose(
             slot = ranked[0].slot if ranked else None
             conflict = slot is None or ranked[0].inexact
         else:
-            slot = _validated(sweep, picked, practitioner_id)
+            slot = _picked(ranked, picked) or _validated(sweep, picked, practitioner_id)
             conflict = slot is None
         own = None if slot is None else seconds(slot.arrive)
         others = _spread([other for other in ranked if other.arrival != own], alternatives)
@@ -190,9 +188,9 @@ class _Time(NamedTuple):
     off: int
     """How many seconds the hour is off."""
     arrival: int
-    day: int
-    board: Board
+    date: dt.date
     place: int
+    board: Board
 
     @property
     def slot(self) -> Slot:
@@ -211,31 +209,33 @@ class _Search:
     drift_days: int
 
     def ranked(self, enough: int) -> list[_Time]:
-        """Return times nearest first; the drift alone if it holds enough, else the whole window."""
-        drift = dt.timedelta(days=self.drift_days)
-        near = self._times(max(self.usual - drift, self.earliest), min(self.usual + drift, self.latest))
-        found = near if len(near) >= enough else self._times(self.earliest, self.latest)
-        return sorted(found)
+        """Return times nearest first; those of the drift alone if they are enough, else of the whole window.
 
-    def _times(self, first: dt.date, last: dt.date) -> list[_Time]:
+        Of one date no more than `enough` are among them: those after them cannot matter.
+        """
+        drift = dt.timedelta(days=self.drift_days)
+        first, last = max(self.usual - drift, self.earliest), min(self.usual + drift, self.latest)
+        near = self._times(first, last, enough)
+        return sorted(near if len(near) >= enough else self._times(self.earliest, self.latest, enough))
+
+    def _times(self, first: dt.date, last: dt.date, enough: int) -> Collection[_Time]:
         asked = self.pattern.practitioner_id
-        found = self._on(board(self.sweep, first=first, last=last), other=asked is not None)
+        anybody = self._on(board(self.sweep, first=first, last=last), enough, other=asked is not None)
+        found = {time.arrival: time for time in anybody}
         if asked is not None:
             own = board(self.sweep, first=first, last=last, practitioner_id=asked)
-            found |= self._on(own, other=False)
-        return list(found.values())
+            found |= {time.arrival: time for time in self._on(own, enough, other=False)}
+        return found.values()
 
-    def _on(self, times: Board, *, other: bool) -> dict[int, _Time]:
-        usual, wanted = midnight(self.usual) // DAY, _seconds(self.pattern.time)
-        shift = self.pattern.weekday - self.usual.isoweekday()
-        found: dict[int, _Time] = {}
-        for index, wall in times.walls():
-            day, second = divmod(wall, DAY)
-            days, off = abs(day - usual), abs(second - wanted)
-            far, weekday = days > self.drift_days, (day - usual - shift) % _WEEK != 0
-            inexact, arrival = far or other or weekday or off > 0, times.arrivals[index]
-            found[arrival] = _Time(inexact, far, other, days, weekday, off, arrival, day, times, index)
-        return found
+    def _on(self, times: Board, enough: int, *, other: bool) -> Iterator[_Time]:
+        wanted = _seconds(self.pattern.time)
+        for day in times.days:
+            days = abs((day.date - self.usual).days)
+            far, weekday = days > self.drift_days, day.date.isoweekday() != self.pattern.weekday
+            nearest = sorted((abs(second - wanted), place) for place, second in times.walls(day))
+            for off, place in nearest[:enough]:
+                inexact, arrival = far or other or weekday or off > 0, times.arrivals[place]
+                yield _Time(inexact, far, other, days, weekday, off, arrival, day.date, place, times)
 
 
 def _window(gap: Gap, date: dt.date) -> tuple[dt.date, dt.date, dt.date]:
@@ -246,13 +246,20 @@ def _window(gap: Gap, date: dt.date) -> tuple[dt.date, dt.date, dt.date]:
 
 def _spread(ranked: Sequence[_Time], count: int) -> tuple[Slot, ...]:
     """Take the nearest time of each date first, then the nearest of what is left."""
-    by_date: dict[int, _Time] = {}
+    by_date: dict[dt.date, _Time] = {}
     for time in ranked:
-        by_date.setdefault(time.day, time)
+        by_date.setdefault(time.date, time)
     leading = list(by_date.values())[:count]
     taken = {time.arrival for time in leading}
     rest = (time for time in ranked if time.arrival not in taken)
     return tuple(time.slot for time in islice(chain(leading, rest), count))
+
+
+def _picked(ranked: Sequence[_Time], arrive: dt.datetime) -> Slot | None:
+    """Return the slot of a time that was looked through already, which spares a sweep of its date."""
+    moment = seconds(arrive)
+    found = next((time for time in ranked if time.arrival == moment), None)
+    return found.slot if found is not None and instant(moment) == arrive else None
 
 
 def _validated(sweep: Sweep, arrive: dt.datetime, practitioner_id: str | None) -> Slot | None:

@@ -54,6 +54,8 @@ from intake_plugin.scheduling.hours import merge
 
 Kind = Literal["practitioner", "room"]
 
+_END = itemgetter(1)
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -264,19 +266,26 @@ def days(
 class Day(NamedTuple):
     """A local date and its arrivals, `arrivals[first:end]`."""
 
-    number: int
     date: dt.date
     first: int
     end: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Lane:
-    """A lane over all arrivals: `free` is 1 where it can take one; `lost` by day, for the resource."""
+class _Resource:
+    """A resource over arrivals: 1 in `inside` where it is there, in each of `lanes` where it is free."""
 
-    seat: Seat
-    free: bytearray
-    lost: list[int]
+    calendar: ResourceCalendar
+    inside: bytearray
+    lanes: list[bytearray]
+
+    def lost(self, day: Day) -> int:
+        """Return how many arrivals of a day are lost to claims, over all lanes."""
+        there = self.inside.count(1, day.first, day.end)
+        return sum(there - lane.count(1, day.first, day.end) for lane in self.lanes)
+
+    def seat(self, lane: int) -> Seat:
+        return Seat(self.calendar.id, lane, self.calendar.before, self.calendar.after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,19 +299,21 @@ class Board:
     clock: Sequence[Stretch]
     arrivals: list[int]
     days: list[Day]
-    lanes: dict[Kind, list[_Lane]]
+    resources: dict[Kind, list[_Resource]]
     free: bytes
-
-    def walls(self) -> Iterator[tuple[int, int]]:
-        """Yield the index of each arrival that can be had, with its wall time in seconds."""
-        for start, end, offset in self.clock:
-            low, high = bisect_left(self.arrivals, start), bisect_left(self.arrivals, end)
-            for index in compress(range(low, high), self.free[low:high]):
-                yield index, self.arrivals[index] + offset
 
     def free_on(self, day: Day) -> Iterator[int]:
         """Yield the index of each arrival of a day that can be had."""
         return compress(range(day.first, day.end), self.free[day.first : day.end])
+
+    def walls(self, day: Day) -> Iterator[tuple[int, int]]:
+        """Yield the index of each arrival of a day that can be had, with its time of day in seconds."""
+        for begins, ends, offset in self.clock:
+            low = bisect_left(self.arrivals, begins, day.first, day.end)
+            high = bisect_left(self.arrivals, ends, low, day.end)
+            ahead = offset - midnight(day.date)
+            for index in compress(range(low, high), self.free[low:high]):
+                yield index, self.arrivals[index] + ahead
 
     def slot(self, index: int) -> Slot:
         """Return the slot of an arrival that can be had."""
@@ -312,7 +323,7 @@ class Board:
     def slots(self, day: Day, indexes: Iterable[int]) -> Iterator[Slot]:
         """Yield the slots of some arrivals of a day that can be had."""
         held = self.sweep.held.get(day.date, ())
-        order = {kind: _fairest_first(lanes, day.number, held) for kind, lanes in self.lanes.items()}
+        order = {kind: _fairest_first(resources, day, held) for kind, resources in self.resources.items()}
         practitioners, rooms = order.get("practitioner", ()), order.get("room", ())
         for index in indexes:
             yield Slot(
@@ -334,18 +345,19 @@ class Part(NamedTuple):
 def board(sweep: Sweep, *, first: dt.date, last: dt.date, practitioner_id: str | None = None) -> Board:
     """Return what `offers` has on the local dates `first` to `last`, before anybody is chosen for it."""
     clock, arrivals, dates = _arrivals(sweep, first, last)
-    lanes: dict[Kind, list[_Lane]] = {kind: [] for kind in sweep.needs}
+    resources: dict[Kind, list[_Resource]] = {kind: [] for kind in sweep.needs}
     for calendar in sweep.resources:
         pinned = practitioner_id is not None and calendar.kind == "practitioner"
-        if calendar.kind in lanes and (not pinned or calendar.id == practitioner_id):
-            lanes[calendar.kind].extend(_lanes(sweep, calendar, arrivals, dates))
+        if calendar.kind in resources and (not pinned or calendar.id == practitioner_id):
+            resources[calendar.kind].append(_resource(sweep, calendar, arrivals))
     free = int.from_bytes(b"\x01" * len(arrivals))
-    for kind in lanes.values():
+    for kind in resources.values():
         any_lane = 0
-        for lane in kind:
-            any_lane |= int.from_bytes(lane.free)
+        for resource in kind:
+            for lane in resource.lanes:
+                any_lane |= int.from_bytes(lane)
         free &= any_lane
-    return Board(sweep, clock, arrivals, dates, lanes, free.to_bytes(len(arrivals)))
+    return Board(sweep, clock, arrivals, dates, resources, free.to_bytes(len(arrivals)))
 
 
 def _arrivals(sweep: Sweep, first: dt.date, last: dt.date) -> tuple[Sequence[Stretch], list[int], list[Day]]:
@@ -358,18 +370,19 @@ def _arrivals(sweep: Sweep, first: dt.date, last: dt.date) -> tuple[Sequence[Str
     grid: list[int] = []
     ends: list[int] = []
     for date in dates:
-        grid.extend(on_grid(date, sweep.grid // SECOND, clock))
+        for arrivals in on_grid(date, sweep.grid // SECOND, clock):
+            grid.extend(arrivals)
         ends.append(len(grid))
     allowed = _allowed(sweep, grid, clock)
-    arrivals = list(compress(grid, allowed))
+    found = list(compress(grid, allowed))
     listed: list[Day] = []
     begin = index = 0
     for date, end in zip(dates, ends, strict=True):
         count = allowed.count(1, begin, end)
         if count:
-            listed.append(Day(len(listed), date, index, index + count))
+            listed.append(Day(date, index, index + count))
         begin, index = end, index + count
-    return clock, arrivals, listed
+    return clock, found, listed
 
 
 def _dates(sweep: Sweep, first: dt.date, last: dt.date) -> list[dt.date]:
@@ -385,13 +398,13 @@ def _dates(sweep: Sweep, first: dt.date, last: dt.date) -> list[dt.date]:
     return [date for date in dates if date not in sweep.forbidden]
 
 
-def on_grid(date: dt.date, grid: int, clock: Sequence[Stretch]) -> Iterable[int]:
-    """Yield the arrivals on the clinic's grid of seconds, in order, wherever the clock shows them."""
+def on_grid(date: dt.date, grid: int, clock: Sequence[Stretch]) -> Iterator[range]:
+    """Yield the arrivals on the clinic's grid of seconds, in order, for each stretch that shows them."""
     day = midnight(date)
     for stretch in clock:
         for start, end in clip(((day, day + DAY),), stretch):
             late = (start + stretch.offset - day) % grid
-            yield from range(start + (grid - late) % grid, end, grid)
+            yield range(start + (grid - late) % grid, end, grid)
 
 
 def _allowed(sweep: Sweep, grid: list[int], clock: Sequence[Stretch]) -> bytearray:
@@ -401,14 +414,14 @@ def _allowed(sweep: Sweep, grid: list[int], clock: Sequence[Stretch]) -> bytearr
     horizon = bisect_left(grid, seconds(sweep.latest, up=True))
     allowed[:notice] = bytes(notice)
     allowed[horizon:] = bytes(len(grid) - horizon)
-    for moment in printed(sweep.span):
-        for start, end in ambiguous(clock):
+    for start, end in ambiguous(clock):
+        for moment in printed(sweep.span):
             low, high = bisect_left(grid, start - moment), bisect_left(grid, end - moment)
             allowed[low:high] = bytes(high - low)
     return allowed
 
 
-def _lanes(sweep: Sweep, calendar: ResourceCalendar, arrivals: list[int], dates: list[Day]) -> list[_Lane]:
+def _resource(sweep: Sweep, calendar: ResourceCalendar, arrivals: list[int]) -> _Resource:
     part, claim = part_of(sweep.span, calendar.kind), claim_of(sweep.span, calendar)
     inside = bytearray(len(arrivals))
     keep_inside(inside, arrivals, calendar.open, part)
@@ -418,15 +431,7 @@ def _lanes(sweep: Sweep, calendar: ResourceCalendar, arrivals: list[int], dates:
         masks.append(blocked[:])
         if lane < len(calendar.busy):
             drop_overlaps(masks[-1], arrivals, calendar.busy[lane], claim, sweep.tick // SECOND)
-    lost = [
-        inside.count(1, day.first, day.end) * len(masks)
-        - sum(mask.count(1, day.first, day.end) for mask in masks)
-        for day in dates
-    ]
-    return [
-        _Lane(Seat(calendar.id, lane, calendar.before, calendar.after), mask, lost)
-        for lane, mask in enumerate(masks)
-    ]
+    return _Resource(calendar, inside, masks)
 
 
 def part_of(span: Span, whose: Kind | Literal["visit"]) -> Part:
@@ -477,7 +482,7 @@ def _near(intervals: Sequence[Interval], arrivals: list[int], part: Part) -> Seq
     """Return the intervals that can touch this part of any visit."""
     if not arrivals:
         return ()
-    low = bisect_right(intervals, arrivals[0] + part.start, key=itemgetter(1))
+    low = bisect_right(intervals, arrivals[0] + part.start, key=_END)
     high = bisect_left(intervals, (arrivals[-1] + part.end,))
     return intervals[low:high]
 
@@ -490,16 +495,17 @@ def _require_order(where: str, intervals: Sequence[Interval]) -> None:
         )
 
 
-def _fairest_first(lanes: Sequence[_Lane], day: int, held: Container[tuple[str, int]]) -> list[_Lane]:
-    def order(lane: _Lane) -> tuple[bool, int, str, int]:
-        name, number = lane.seat.resource_id, lane.seat.lane
-        return (name, number) not in held, lane.lost[day], name, number
+def _fairest_first(
+    resources: Sequence[_Resource], day: Day, held: Container[tuple[str, int]]
+) -> list[tuple[Seat, bytearray]]:
+    """Return the lanes of some resources in the order in which they are given on a day."""
+    ordered = sorted(resources, key=lambda each: (each.lost(day), each.calendar.id))
+    seats = [(each.seat(number), lane) for each in ordered for number, lane in enumerate(each.lanes)]
+    return sorted(seats, key=lambda each: (each[0].resource_id, each[0].lane) not in held) if held else seats
 
-    return sorted(lanes, key=order)
 
-
-def _first_free(lanes: Sequence[_Lane], index: int) -> Seat | None:
-    for lane in lanes:
-        if lane.free[index]:
-            return lane.seat
+def _first_free(lanes: Sequence[tuple[Seat, bytearray]], index: int) -> Seat | None:
+    for seat, lane in lanes:
+        if lane[index]:
+            return seat
     return None

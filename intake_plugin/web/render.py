@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import render_template
+from flask import current_app, render_template
 from jinja2 import Template
 from markupsafe import Markup
 
@@ -129,10 +129,21 @@ def show(
         demonstration=not visit.desk and not _approved(visit),
         advice=_advice(visit, page),
     )
-    names: list[str | Template] = [f"intake/{visit.clinic.id}/{template}", f"intake/{template}"]
-    html = render_template(names, intake=frame, say=i18n.gettext, nsay=i18n.ngettext, **values)
+    found_template = _template(visit.clinic.id, template)
+    html = render_template(found_template, intake=frame, say=i18n.gettext, nsay=i18n.ngettext, **values)
     check_layout(html, visit.clinic.base_template)
     return html
+
+
+def _template(clinic_id: str, name: str) -> Template:
+    # Jinja remembers what it found but not what it did not find, and would look for the clinic's own
+    # version on the disk for every page.
+    known, jinja = current_state().templates, current_app.jinja_env
+    key = clinic_id, name
+    found = known.get(key)
+    if found is None or jinja.auto_reload:
+        found = known[key] = jinja.select_template([f"intake/{clinic_id}/{name}", f"intake/{name}"])
+    return found
 
 
 def _title(visit: Visit, heading: str, *, error: bool) -> str:
