@@ -183,6 +183,19 @@ def test_zones_stand_before_the_events_sorted_and_only_where_they_hold(
     assert lint(octets) == []
 
 
+@pytest.mark.parametrize("right", range(2024, 2031))
+def test_a_zone_is_named_that_is_right_in_any_year_an_entry_may_stand_in(
+    right: int, visit: MakeVisit, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No zone that there is can be relied on to change its rule in one of these years.
+    monkeypatch.setattr(room, "holds", lambda zone, year: year == right)
+    visits = [
+        visit(f"{year}-06-01 09:00", ordinal=number) for number, year in enumerate((2028, 2026), start=1)
+    ]
+    octets = Rows(visits).read(recipe, EventCache(octets=MUCH))
+    assert (b"TZID:Europe/London" in octets.split(b"BEGIN:VEVENT")[0]) is (2025 <= right <= 2029)
+
+
 def test_the_last_session_of_a_year_has_its_zone(visit: MakeVisit, recipe: Recipe, lint: Lint) -> None:
     rows = Rows([visit("2026-12-31 23:30", "Europe/Berlin")])
     assert lint(rows.read(recipe, EventCache(octets=MUCH))) == []

@@ -168,6 +168,12 @@ def test_an_invitation_names_its_parties_and_the_time_of_the_message(visit: Make
     assert event["ATTENDEE"].params == {"CN": 'Ada "Dee" Ames', "PARTSTAT": "ACCEPTED", "RSVP": "FALSE"}
 
 
+def test_a_party_without_a_name_has_its_address_only(visit: MakeVisit, style: Style) -> None:
+    nameless = replace(MESSAGE, organizer=Party(email="desk@clinic.example"))
+    octets = mail_invite(visit(), style, nameless)
+    assert b"\r\nORGANIZER:mailto:desk@clinic.example\r\n" in octets
+
+
 def test_a_party_cannot_add_a_line(visit: MakeVisit, style: Style, lint: Lint) -> None:
     party = Party(email="a@example.org\r\nATTENDEE:mailto:b@example.org?cc=c", name="A\r\nATTENDEE:x")
     octets = mail_invite(visit(), style, replace(MESSAGE, attendee=party))
@@ -219,7 +225,9 @@ def test_a_bare_visit_leaves_out_what_it_does_not_have(visit: MakeVisit, style: 
     (event,) = events(patient)
     assert event["DESCRIPTION"] == "Please arrive at 08:30.\nThe treatment starts at 09:00."
     assert {"LOCATION", "URL", "RELATED-TO"}.isdisjoint(event)
-    assert events(clinic)[0]["SUMMARY"] == "Appointment"
+    (event,) = events(clinic)
+    assert event["SUMMARY"] == "Appointment"
+    assert event["DESCRIPTION"] == ("Session 1 of 4\nPlease arrive at 08:30.\nThe treatment starts at 09:00.")
 
 
 def test_the_first_alarm_rings_for_the_cream(visit: MakeVisit, style: Style) -> None:
@@ -235,8 +243,9 @@ def test_the_first_alarm_rings_for_the_cream(visit: MakeVisit, style: Style) -> 
 def test_cream_at_home_after_the_arrival_never_gives_an_alarm_after_it(
     visit: MakeVisit, style: Style
 ) -> None:
-    late = visit(cream_on=visit().arrive + dt.timedelta(minutes=5))
-    assert alarms(events(patient_session(late, style))[0]) == [-60 * MINUTE, -DAY]
+    for minutes in (0, 5):
+        late = visit(cream_on=visit().arrive + dt.timedelta(minutes=minutes))
+        assert alarms(events(patient_session(late, style))[0]) == [-60 * MINUTE, -DAY]
 
 
 def test_a_place_shows_the_clinics_name_only_where_the_clinic_chose_one(
@@ -266,6 +275,38 @@ def test_care_notes_are_entries_of_their_own(visit: MakeVisit, style: Style, lin
         assert event["DESCRIPTION"].startswith(note.description)
         assert event.subcomponents[0]["DESCRIPTION"] == event["SUMMARY"]
         assert alarms(event) == [AT_ONCE]
+
+
+@pytest.mark.parametrize("cream_on", [dt.timedelta(minutes=10), None])
+def test_entries_that_no_longer_apply_are_cancelled_and_their_session_stands(
+    cream_on: dt.timedelta | None, visit: MakeVisit, style: Style, lint: Lint
+) -> None:
+    one = visit()
+    clinics = replace(
+        one,
+        cream_at="clinic",
+        cream_on=one.arrive + cream_on if cream_on else None,
+        numbing_withdrawn=True,
+        care=(
+            CareNote(
+                kind="a", start=one.arrive - DAY, end=one.arrive, description="No scrubs.", withdrawn=True
+            ),
+            CareNote(kind="b", start=one.end, end=one.end + DAY, description="Shade.", phase="after"),
+        ),
+    )
+    octets = patient_session(clinics, style)
+    assert lint(octets) == []
+    session, numbing, before, after = events(octets)
+    assert numbing["UID"] == entry_uid(one.uid, "numbing")
+    assert numbing.start == one.arrive + (cream_on or AT_ONCE)
+    for event, title in ((numbing, "Prepare for your appointment"), (before, "Prepare for your appointment")):
+        assert (event["STATUS"], event["SUMMARY"]) == ("CANCELLED", f"Cancelled: {title}")
+        assert (event["TRANSP"], event.subcomponents) == ("TRANSPARENT", [])
+        assert event["DESCRIPTION"].split("\n")[0] == style.words.withdrawn_note
+        assert "cream" not in event["DESCRIPTION"]
+    for event in (session, after):
+        assert event["STATUS"] == "CONFIRMED"
+    assert [each["UID"] for each in events(mail_series([clinics], style))] == [session["UID"], after["UID"]]
 
 
 def test_one_uid_through_move_and_cancellation(visit: MakeVisit, style: Style, lint: Lint) -> None:
@@ -332,6 +373,7 @@ def test_only_the_description_says_what_the_appointment_is(
             assert not [name for name, value in shown.items() if "needling" in value]
     (session, _) = events(patient_session(visit(treatment=secret), style))
     assert session["DESCRIPTION"].startswith(secret)
+    assert session["SUMMARY"] == "Appointment, 1 of 4"
 
 
 FORBIDDEN = re.compile(
