@@ -36,7 +36,7 @@ from intake_plugin.web.visit import current_office
 
 APPOINTMENTS = 10_000
 SESSIONS = 4
-STAFF = Staff(id="1", name="Desk")
+STAFF = Staff(id="1", name="Desk", role="decide")
 SAMPLE = 500
 """Events that are parsed to learn what icalendar has to build; the rest are like them."""
 

@@ -18,7 +18,7 @@ from flask_login import login_required
 from example_host import first_run
 from example_host.accounts import accounts, add, current_staff
 from example_host.demo import demo
-from example_host.extensions import babel, csrf, db, login, migrate
+from example_host.extensions import babel, csrf, db, limiter, login, migrate
 from example_host.site import Branch, add_site
 from intake_plugin import Intake, staff_behind
 from intake_plugin.loading import load_clinic
@@ -37,7 +37,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """Return the site; `config` wins over the environment."""
     app = Flask(__name__, instance_path=_instance_folder())
     app.config.from_mapping(_settings(Path(app.instance_path), config or {}))
-    for extension in (db, login, csrf, babel):
+    for extension in (db, login, csrf, babel, limiter):
         extension.init_app(app)
     migrate.init_app(app, db)
     intake.init_app(app)
@@ -64,7 +64,8 @@ def _settings(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     }
     given = {name: os.environ[name] for name in makers if name in os.environ} | dict(config)
     made = {name: make() for name, make in makers.items() if name not in given}
-    return {"SESSION_COOKIE_SAMESITE": "Lax", **made, **given}
+    # Nobody loses what they typed because they took more than an hour over a page.
+    return {"SESSION_COOKIE_SAMESITE": "Lax", "WTF_CSRF_TIME_LIMIT": None, **made, **given}
 
 
 def _mount(app: Flask, mount: str, city: str) -> Branch:

@@ -13,7 +13,7 @@ from flask_wtf import FlaskForm
 from werkzeug.security import check_password_hash, generate_password_hash
 from wtforms import PasswordField, StringField
 
-from example_host.extensions import db, login
+from example_host.extensions import db, limiter, login
 from intake_plugin import Staff
 
 accounts = Blueprint("accounts", __name__, url_prefix="/staff")
@@ -82,6 +82,7 @@ def _on_this_site(target: str | None) -> str | None:
 
 
 @accounts.route("/sign-in", methods=["GET", "POST"])
+@limiter.limit("10 per minute", methods=["POST"])
 def sign_in() -> ResponseReturnValue:
     form = SignIn()
     if not form.validate_on_submit():

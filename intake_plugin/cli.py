@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 import sqlalchemy as sa
+from flask import current_app
 from flask.cli import ScriptInfo
 
 from intake_plugin.calendars.busy import engine
@@ -18,15 +19,17 @@ from intake_plugin.errors import IntakeError, SetupError, did_you_mean
 from intake_plugin.journeys import busy as journeys_busy
 from intake_plugin.journeys import feeds as journeys_feeds
 from intake_plugin.journeys import race as races
-from intake_plugin.journeys import upkeep
+from intake_plugin.journeys import review, upkeep
 from intake_plugin.journeys.office import SYSTEM, Office
 from intake_plugin.journeys.why import why_not_offered
+from intake_plugin.loading import INACTIVITY
 from intake_plugin.records import audit, keyring
 from intake_plugin.records.base import Base
 from intake_plugin.settings import Approval, BusySource, Clinic, Treatment
 from intake_plugin.state import State, current_state
 from intake_plugin.web.calendar_words import calendar_words
 from intake_plugin.web.i18n import speaking
+from intake_plugin.web.limits import limiters
 from intake_plugin.web.why_words import reason_words
 
 P = ParamSpec("P")
@@ -40,6 +43,9 @@ _RESULTS = {
 }
 _DAYS_AHEAD = 2 * 366
 """Nothing is booked further ahead."""
+_NAMED = 5
+"""Cases that a message names."""
+_UNCOUNTED = "none, because the site has no Flask-Limiter (the extra `limits`)"
 _MIGRATE = "Run `flask db migrate` and `flask db upgrade`."
 
 
@@ -83,7 +89,11 @@ def check() -> None:
     found += [line for clinic in _clinics(state) for check in checks for line in check(clinic)]
     if not state.clinics:
         found.append("No clinic is mounted. Register intake.blueprint(...) for at least one.")
-    found += _check_tables(state)
+    found += _check_host()
+    click.echo(f"Rate limits: {'counted by Flask-Limiter' if any(limiters()) else _UNCOUNTED}")
+    found += _check_tables(state) or [
+        line for clinic in _clinics(state) for line in _check_cases(state, clinic)
+    ]
     if found:
         raise click.ClickException("This site is not ready for patients:\n" + _listed(found))
     click.echo("Ready for patients.")
@@ -291,7 +301,8 @@ def _listed(lines: list[str]) -> str:
 def _check_clinic(mount: str, clinic: Clinic) -> Iterator[str]:
     click.echo(f"{clinic.name} (clinic {clinic.id!r}, mounted as {mount!r})")
     for protocol_id, treatment in clinic.treatments.items():
-        click.echo(f"  {protocol_id} {treatment.protocol.version}, {_approval(treatment)}")
+        retired = ", retired" if treatment.retired else ""
+        click.echo(f"  {protocol_id} {treatment.protocol.version}, {_approval(treatment)}{retired}")
         click.echo(f"    fingerprint {treatment.fingerprint}")
         for change in treatment.changes:
             click.echo(f"    changed: {change}")
@@ -338,6 +349,25 @@ def _check_words(clinic: Clinic) -> Iterator[str]:
                 f"{clinic.name}: of the calendar's words in the language {locale!r}, {problem}. Mend the "
                 "translation, or no calendar in it can be written."
             )
+
+
+def _check_host() -> Iterator[str]:
+    limit = current_app.config.get("WTF_CSRF_TIME_LIMIT")
+    if "csrf" in current_app.extensions and limit is not None and limit < INACTIVITY.total_seconds():
+        yield (
+            f"Whoever takes longer than {limit} seconds over a page loses what they typed there, because the "
+            "site's CSRF token has run out (WCAG 2.2, 2.2.1). Set WTF_CSRF_TIME_LIMIT = None: the token then "
+            "lives as long as the session."
+        )
+
+
+def _check_cases(state: State, clinic: Clinic) -> Iterator[str]:
+    for protocol_id, references in review.orphans(_office(state, clinic)).items():
+        named = ", ".join(references[:_NAMED]) + (", ..." if len(references) > _NAMED else "")
+        yield (
+            f"{clinic.name}: the profile has no treatment {protocol_id!r} any more, so {len(references)} of "
+            f"its cases cannot be read: {named}. Put it back, with `retired = true` if it is not offered now."
+        )
 
 
 def _approval(treatment: Treatment) -> str:

@@ -10,10 +10,13 @@ IntakeError
 │   └── SealBroken          a sealed value does not open: altered, moved, or another key's
 └── JourneyError            a patient or a member of staff asked for something not possible now
     ├── NotFound            no such case, link or file for this person
+    │   ├── ReadOnly        an account of the clinic that looks and changes nothing
+    │   └── NoTreatment     a case whose treatment is no longer in the clinic's profile
     ├── OutOfTurn           an earlier step has to come first; carries that step
     ├── Stale               the page shown is older than what is stored
     ├── TimeTaken           a chosen time has gone; nothing was written
     ├── TooLate             the clinic's notice for a move or a cancellation has passed
+    ├── NotAsSigned         what would be done is not what was signed; nothing was written
     └── Busy                the database gave no lock in time; trying again helps
 """
 
@@ -105,6 +108,21 @@ class NotFound(JourneyError):
     """No such case, link or file for the person asking."""
 
 
+class ReadOnly(NotFound):
+    """An account of the clinic that may look asked to change something."""
+
+
+class NoTreatment(NotFound):
+    """The clinic's profile no longer has the treatment of a case, whose `protocol_id` it names."""
+
+    def __init__(self, clinic: str, protocol_id: str) -> None:
+        self.protocol_id = protocol_id
+        super().__init__(
+            f"The profile of {clinic} has no treatment {protocol_id!r} any more. Put it back, with "
+            "`retired = true` if it is no longer offered."
+        )
+
+
 class OutOfTurn(JourneyError):
     """An earlier step has to come first.
 
@@ -122,6 +140,10 @@ class Stale(JourneyError):
 
 class TimeTaken(JourneyError):
     """A chosen time is no longer free; nothing of the series was written."""
+
+
+class NotAsSigned(JourneyError):
+    """What would be done is not what the patient signed; nothing was written."""
 
 
 class TooLate(JourneyError):

@@ -35,9 +35,17 @@ __all__ = [
 ]
 
 DEFAULTS: Final[Mapping[str, str]] = MappingProxyType(
-    {"draft_lifetime": "P7D", "link_lifetime": "P730D", "lock_timeout": "PT5S"}
+    {
+        "draft_lifetime": "P7D",
+        "link_lifetime": "P730D",
+        "lock_timeout": "PT5S",
+        "limit_start": "60 per hour",
+        "limit_open": "30 per 10 minutes",
+        "limit_sign": "60 per 10 minutes",
+        "limit_links": "30 per hour",
+    }
 )
-"""What a deployment that says nothing gets, as ISO 8601 durations."""
+"""What a deployment that says nothing gets: ISO 8601 durations, and limits as Flask-Limiter writes them."""
 
 CALENDAR_DEFAULTS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -67,10 +75,12 @@ BUSY_DEFAULTS: Final[Mapping[str, str | int]] = MappingProxyType(
 _SUFFIX: Final = ".toml"
 _PREFIX: Final = "INTAKE_"
 _ENVIRONMENT: Final = "env:"
-_INACTIVITY: Final = dt.timedelta(hours=20)
+INACTIVITY: Final = dt.timedelta(hours=20)
 """WCAG 2.2, success criterion 2.2.1: a limit longer than this needs no warning."""
 _PATIENCE: Final = dt.timedelta(seconds=1)
 """The least lock time-out that every database can keep: MariaDB counts whole seconds."""
+_LIMIT: Final = r"[1-9][0-9]{0,6} per ([1-9][0-9]{0,3} )?(second|minute|hour|day)s?"
+_LIMITS: Final = re.compile(rf"({_LIMIT}(; ?{_LIMIT})*)?")
 _ORIGIN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]+)?")
 
 
@@ -249,6 +259,7 @@ def load_clinic(source: str | Path | Mapping[str, Any]) -> Clinic:
         courses = { fine_lines = { sessions = { min = 3, usual = 4, max = 6 } } }
         products = { LMX4 = { contact_max = "PT45M" } }
         numbing = { stock = ["LMX4"], home = "never", contact = { LMX4 = "PT30M" } }
+        retired = false                     # true: no new cases, see docs/operating.md
 
         [treatments.approval]               # who answers for exactly this content
         by = "..."
@@ -353,7 +364,8 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
     `INTAKE_KEYS` is the key ring or a callable that returns it. `INTAKE_DRAFT_LIFETIME`,
     `INTAKE_LINK_LIFETIME` and `INTAKE_LOCK_TIMEOUT`, how long a request waits for a lock in the
     database, are ISO 8601 durations or timedeltas (see `DEFAULTS`). `INTAKE_EMBED` lists the origins
-    that may show the patient pages in a frame. Raises `ConfigurationError`.
+    that may show the patient pages in a frame. `INTAKE_LIMIT_START`, `_OPEN`, `_SIGN` and `_LINKS`
+    count where the app has Flask-Limiter. Raises `ConfigurationError`.
     """
     raw = {**DEFAULTS, **{name: _plain(name, value) for name, value in _own(config).items()}}
     structured = read(raw, Settings, "")
@@ -391,14 +403,20 @@ def _named(problem: Problem) -> Problem:
 
 
 def _setting_problems(settings: Settings) -> Iterator[tuple[str, str]]:
-    if settings.draft_lifetime < _INACTIVITY:
-        hours = _INACTIVITY // dt.timedelta(hours=1)
+    if settings.draft_lifetime < INACTIVITY:
+        hours = INACTIVITY // dt.timedelta(hours=1)
         what = f"A draft must live for at least {hours} hours, so that nobody loses answers to a time limit"
         yield "draft_lifetime", f"{what} (WCAG 2.2, 2.2.1); write 'P7D' or at least 'PT{hours}H'."
     if settings.link_lifetime <= dt.timedelta():
         yield "link_lifetime", "A patient's link must work for some time; write days, such as 'P730D'."
     if settings.lock_timeout < _PATIENCE:
         yield "lock_timeout", "Waiting for a lock takes a second at least; write 'PT5S'."
+    for name in ("limit_start", "limit_open", "limit_sign", "limit_links"):
+        if not _LIMITS.fullmatch(limit := getattr(settings, name)):
+            what = (
+                f"{limit!r} is no limit; write '20 per hour', '5 per 10 minutes; 50 per day', or '' for none."
+            )
+            yield name, what
     for origin in settings.embed:
         if not _ORIGIN.fullmatch(origin):
             yield "embed", f"{origin!r} is not an origin; write 'https://www.example.org', without a path."

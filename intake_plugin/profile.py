@@ -162,6 +162,7 @@ class TreatmentEntry:
     courses: Mapping[str, CourseChange] = field(default_factory=dict)
     products: Mapping[str, ProductChange] = field(default_factory=dict)
     numbing: NumbingPolicy = field(default_factory=NumbingPolicy)
+    retired: bool = False
     approval: Approval | None = None
 
 
@@ -520,7 +521,7 @@ def clinic(profile: Profile, treatments: Mapping[str, Treatment], folder: Path) 
         resources=tuple(_resource(entry) for entry in profile.resources),
         booking=profile.booking,
         calendar=profile.calendar,
-        treatments=treatments,
+        treatments=dict(sorted(treatments.items(), key=lambda item: item[1].retired)),
         busy=tuple(entry.located(folder) for entry in profile.busy),
         base_template=profile.base_template,
         retention=profile.retention,
@@ -561,6 +562,7 @@ def treatment(entry: TreatmentEntry, protocol: Protocol, languages: Collection[s
         fingerprint=fingerprint(own, entry.numbing),
         approval=entry.approval,
         numbing=entry.numbing,
+        retired=entry.retired,
         changes=tuple(_changes(entry, protocol)),
     )
 

@@ -35,6 +35,14 @@ class Settings:
     """How long a request waits for a lock in the database before it says that somebody else is booking."""
     embed: tuple[str, ...] = ()
     """Origins that may show the patient pages in a frame."""
+    limit_start: str = ""
+    """How often one address may begin a case at one mount; empty for as often as it likes."""
+    limit_open: str = ""
+    """How often it may open private links and try dates of birth."""
+    limit_sign: str = ""
+    """How often it may sign or decline a document."""
+    limit_links: str = ""
+    """How often it may make private links and calendar links."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +89,8 @@ class Treatment:
     fingerprint: str
     approval: Approval | None
     numbing: NumbingPolicy
+    retired: bool = False
+    """Nobody can begin or book it any more; what is booked stays, can be read, moved and cancelled."""
     changes: tuple[str, ...] = ()
     """The clinic's changes in words, for the approval record and `flask intake check`."""
 
@@ -208,7 +218,7 @@ class Clinic:
     booking: BookingPolicy
     calendar: CalendarPolicy
     treatments: Mapping[str, Treatment]
-    """By protocol id, in the order of the profile."""
+    """By protocol id, in the order of the profile, retired ones last."""
     base_template: str
     retention: Wait
     """How long records are kept after the last entry; printed in the data-processing consent."""
@@ -217,3 +227,8 @@ class Clinic:
     busy: tuple[BusySource, ...] = ()
     marketing_name: str = ""
     """What calendars may say of the clinic in titles and places; empty for nothing."""
+
+    @property
+    def offered(self) -> Mapping[str, Treatment]:
+        """The treatments that can be begun, by protocol id."""
+        return {key: treatment for key, treatment in self.treatments.items() if not treatment.retired}

@@ -12,16 +12,20 @@ from typing import Literal, cast
 
 from flask import abort, current_app, g, request
 from flask_sqlalchemy import SQLAlchemy
+from jinja2 import Template
 from werkzeug.local import LocalProxy
 from werkzeug.wrappers import Response
 
-from intake_plugin.errors import SetupError
+from intake_plugin.errors import ReadOnly, SetupError
 from intake_plugin.records.base import INFO_KEY
 from intake_plugin.records.keyring import KeyRing
 from intake_plugin.settings import Clinic, Settings
 
 KEY = INFO_KEY
 """The plugin's place in `app.extensions`."""
+
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class State:
     csp_nonce: Callable[[], str] | None
     clinics: dict[str, Clinic] = field(default_factory=dict)
     """By the name of the mounted blueprint."""
+    templates: dict[tuple[str, str], Template] = field(default_factory=dict)
+    """What each clinic has under the name of a template, where the site does not look for changes."""
 
 
 def current_state() -> State:
@@ -113,6 +119,15 @@ def staff_gate() -> Response | None:
         abort(403)
     g.intake_staff = answer
     return None
+
+
+def refuse_readers() -> None:
+    """Refuse whatever a staff page that changes something was sent by somebody who may only look.
+
+    It follows the gate, so that a page added later is covered as well.
+    """
+    if request.method not in READING and current_staff().role != "decide":
+        raise ReadOnly("Your account can look at cases and change none.")
 
 
 def current_staff() -> Staff:

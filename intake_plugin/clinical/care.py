@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from intake_plugin.clinical.answers import Answers
@@ -45,13 +45,14 @@ def care_for(
         raise ValueError("Start and end of the session need a time zone; pass aware datetimes.")
     known = Known(protocol, answers, today=today)
     words = protocol.words(locale)
+    session = _Session(start.astimezone(zone), end.astimezone(zone), zone)
     return tuple(
         CareEntry(
             id=step.id,
             phase=step.phase,
             text=_text(step, protocol, words),
-            starts=_moment(step, starts(step, protocol), start, end, zone),
-            ends=_end(step, start, end, zone),
+            starts=_moment(step, starts(step, protocol), session),
+            ends=_end(step, session),
             sources=step.sources,
         )
         for step in protocol.care
@@ -69,21 +70,26 @@ def _text(step: CareStep, protocol: Protocol, words: Texts) -> str:
     return text if step.wait is None else text.replace("{wait}", words.length(protocol.waits[step.wait]))
 
 
-def _end(step: CareStep, start: dt.datetime, end: dt.datetime, zone: ZoneInfo) -> Moment | None:
+class _Session(NamedTuple):
+    """A session on the clinic's clock."""
+
+    start: dt.datetime
+    end: dt.datetime
+    zone: ZoneInfo
+
+
+def _end(step: CareStep, session: _Session) -> Moment | None:
     if step.ends is not None:
-        return _moment(step, step.ends, start, end, zone)
-    return start.astimezone(zone) if step.phase == "before" else None
+        return _moment(step, step.ends, session)
+    return session.start if step.phase == "before" else None
 
 
-def _moment(
-    step: CareStep, away: Wait | dt.timedelta, start: dt.datetime, end: dt.datetime, zone: ZoneInfo
-) -> Moment:
+def _moment(step: CareStep, away: Wait | dt.timedelta, session: _Session) -> Moment:
     before = step.phase == "before"
-    anchor = start if before else end
+    anchor = session.start if before else session.end
     if isinstance(away, dt.timedelta):
         exact = anchor.astimezone(dt.UTC) - away if before else anchor.astimezone(dt.UTC) + away
-        return exact.astimezone(zone)
+        return exact.astimezone(session.zone)
     if away == Wait() and not before:
-        return end.astimezone(zone)
-    date = anchor.astimezone(zone).date()
-    return away.before(date) if before else away.after(date)
+        return anchor
+    return away.before(anchor.date()) if before else away.after(anchor.date())

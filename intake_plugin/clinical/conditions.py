@@ -9,7 +9,7 @@ is true.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import eq, ge, gt, le, lt, ne
 from typing import Final
 
@@ -121,21 +121,38 @@ class Known:
         self.today = today
         self._answered_on = answered_on or today
         self._fixed = derived or {}
-        self._derived = {value.id: value for value in protocol.derived}
-        self._inactive = {rule.id for rule in protocol.rules if not rule.active}
         self._asked: dict[str, Truth] = {}
+        self._fitting: dict[str, Answer | None] = {}
 
     def truth(self, condition: Condition) -> Truth:
         """Return whether `condition` holds, or None while that is unknown."""
         match condition:
-            case All(all=parts):
-                return _every(self.truth(part) for part in parts)
-            case AnyOf(any=parts):
-                return _some(self.truth(part) for part in parts)
-            case Within():
-                return self._within(condition)
             case Compare():
                 return self._compare(condition)
+            case All(all=parts):
+                return self._every(parts)
+            case AnyOf(any=parts):
+                return self._some(parts)
+            case Within():
+                return self._within(condition)
+
+    def _every(self, parts: Sequence[Condition]) -> Truth:
+        whole: Truth = True
+        for part in parts:
+            truth = self.truth(part)
+            if truth is False:
+                return False
+            whole = whole and truth
+        return whole
+
+    def _some(self, parts: Sequence[Condition]) -> Truth:
+        whole: Truth = False
+        for part in parts:
+            truth = self.truth(part)
+            if truth is True:
+                return True
+            whole = None if truth is None else whole
+        return whole
 
     def asked(self, link_id: str) -> Truth:
         """Return whether the question is asked; the birth date always is."""
@@ -148,6 +165,12 @@ class Known:
 
     def answer(self, link_id: str) -> Answer | None:
         """Return the answer to a question, or None when there is none that fits ("unsure" neither)."""
+        # Dozens of rules and cautions look at the same few answers.
+        if link_id not in self._fitting:
+            self._fitting[link_id] = self._fitted(link_id)
+        return self._fitting[link_id]
+
+    def _fitted(self, link_id: str) -> Answer | None:
         answer = self.answers.get(link_id)
         if link_id == BIRTH_DATE:
             return answer if isinstance(answer, PartialDate) and _is_date(answer) else None
@@ -169,11 +192,11 @@ class Known:
         """Return a derived value: completed years, or a banded score; None when a part is unknown."""
         if name in self._fixed:
             return self._fixed[name]
-        value = self._derived[name]
+        value = self.protocol.derived_values[name]
         return self.age(value.questions[0]) if value.kind == "age" else self._score(value)
 
     def _enabled(self, question: Question) -> Truth:
-        if question.optional_rule in self._inactive:
+        if question.optional_rule in self.protocol.switched_off:
             return False
         return True if question.enable_when is None else self.truth(question.enable_when)
 
@@ -185,7 +208,7 @@ class Known:
         return None if since is None else self.today < self.protocol.waits[condition.within].after(since)
 
     def _compare(self, condition: Compare) -> Truth:
-        if condition.question in self._derived:
+        if condition.question in self.protocol.derived_values:
             value = self.derived(condition.question)
             return None if value is None else self._number(condition, value)
         asked = self.asked(condition.question)
@@ -251,21 +274,3 @@ def _word(constant: str | int | bool) -> str | int:
     if isinstance(constant, bool):
         return "yes" if constant else "no"
     return constant
-
-
-def _every(parts: Iterable[Truth]) -> Truth:
-    whole: Truth = True
-    for part in parts:
-        if part is False:
-            return False
-        whole = whole and part
-    return whole
-
-
-def _some(parts: Iterable[Truth]) -> Truth:
-    whole: Truth = False
-    for part in parts:
-        if part is True:
-            return True
-        whole = None if part is None else whole
-    return whole

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from intake_plugin.clinical.answers import Answers
-from intake_plugin.clinical.conditions import Known
+from intake_plugin.clinical.conditions import Known, Truth
 from intake_plugin.clinical.course import area_of
 from intake_plugin.clinical.protocol import BIRTH_DATE, Area, Caution, NumbingProduct, Protocol, Timeline
 from intake_plugin.errors import did_you_mean
@@ -89,7 +89,9 @@ def choose(
         return NumbingChoice(None, None, None, "none")
     known = Known(protocol, answers, today=today, answered_on=answered_on)
     cautions = [caution for caution in protocol.numbing.cautions if not (healed and caution.heals)]
-    verdicts = [_judge(product, known, cautions) for product in _stocked(protocol, stock)]
+    truths = [(caution, known.truth(caution.when)) for caution in cautions]
+    standing = [(caution, truth) for caution, truth in truths if truth is not False]
+    verdicts = [_judge(product, known, standing) for product in _stocked(protocol, stock)]
     refusals = tuple(verdict.refusal for verdict in verdicts if verdict.refusal)
     free = next((verdict for verdict in verdicts if verdict.refusal is None), None)
     if free:
@@ -170,14 +172,11 @@ def _stocked(protocol: Protocol, stock: Sequence[str]) -> Iterator[NumbingProduc
         yield products[product_id]
 
 
-def _judge(product: NumbingProduct, known: Known, cautions: Sequence[Caution]) -> _Verdict:
+def _judge(product: NumbingProduct, known: Known, standing: Sequence[tuple[Caution, Truth]]) -> _Verdict:
     contact_max = product.contact_max
     blocks: list[str] = []
     reviews: list[str] = []
-    for caution in cautions:
-        truth = known.truth(caution.when)
-        if truth is False:
-            continue
+    for caution, truth in standing:
         effect = caution.effects.get(product.id, "ok")
         if effect == "block" and truth:
             blocks.append(caution.id)

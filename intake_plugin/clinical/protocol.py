@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
-from typing import Literal
+from functools import cached_property, wraps
+from typing import Any, Literal, TypeVar
+
+T = TypeVar("T")
 
 BIRTH_DATE = "birth_date"
 """The link id of the date of birth, asked on the page "About you" in every protocol."""
@@ -60,6 +62,8 @@ class Wait:
 
 
 def _shift(date: dt.date, months: int) -> dt.date:
+    if not months:
+        return date
     year, month = divmod(date.year * 12 + date.month - 1 + months, 12)
     last = calendar.monthrange(year, month + 1)[1]
     return date.replace(year=year, month=month + 1, day=min(date.day, last))
@@ -511,13 +515,28 @@ class Protocol:
     texts: Mapping[str, Texts] = field(default_factory=dict)
 
     def __hash__(self) -> int:
-        # Equal protocols have both in common; what is worked out of one is remembered by it.
+        # Equal protocols have both in common.
         return hash((self.id, self.version))
 
     @cached_property
     def questions(self) -> Mapping[str, Question]:
         """Every question by link id, in the order asked."""
         return {question.link_id: question for question in self._walk()}
+
+    @cached_property
+    def derived_values(self) -> Mapping[str, Derived]:
+        """Every derived value by its id."""
+        return {value.id: value for value in self.derived}
+
+    @cached_property
+    def switched_off(self) -> frozenset[str]:
+        """The ids of the rules that the clinic has not switched on."""
+        return frozenset(rule.id for rule in self.rules if not rule.active)
+
+    @cached_property
+    def worked_out(self) -> dict[str, Any]:
+        """What `once_per_protocol` remembers."""
+        return {}
 
     def words(self, locale: str) -> Texts:
         """Return the words for `locale`: the exact language, else its base, else the first language.
@@ -535,3 +554,22 @@ class Protocol:
     def _walk(self) -> Iterator[Question]:
         for section in self.sections:
             yield from section.questions
+
+
+def once_per_protocol(work: Callable[[Protocol], T]) -> Callable[[Protocol], T]:
+    """Let a function of nothing but the protocol be worked out once, and kept as long as the protocol is.
+
+    A clinic's protocol is read at the start of the process and stays as it is; nothing of a patient
+    can be kept this way.
+    """
+    name = f"{work.__module__}.{work.__qualname__}"
+
+    @wraps(work)
+    def remembered(protocol: Protocol) -> T:
+        known = protocol.worked_out
+        if name not in known:
+            known[name] = work(protocol)
+        found: T = known[name]
+        return found
+
+    return remembered

@@ -9,15 +9,17 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final
 
 from intake_plugin.clinical.answers import UNSURE, Answer, Answers
 from intake_plugin.clinical.conditions import Known, names
-from intake_plugin.clinical.protocol import BIRTH_DATE, Option, Protocol, Question, Section
-
-_PROTOCOLS: Final = 256
-"""How many protocols, each as one clinic has it, keep their pages worked out."""
+from intake_plugin.clinical.protocol import (
+    BIRTH_DATE,
+    Option,
+    Protocol,
+    Question,
+    Section,
+    once_per_protocol,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Page:
     questions: tuple[Question, ...]
 
 
-@lru_cache(maxsize=_PROTOCOLS)
+@once_per_protocol
 def pages(protocol: Protocol) -> tuple[Page, ...]:
     """Return every page of the protocol, in order, whatever has been answered."""
     return tuple(page for section in protocol.sections for page in _section_pages(protocol, section))
@@ -77,9 +79,12 @@ def asked(
     questions: Page | Sequence[Question], protocol: Protocol, answers: Answers, *, today: dt.date
 ) -> tuple[Question, ...]:
     """Return the questions that are certainly asked."""
-    known = Known(protocol, answers, today=today)
     listed = questions.questions if isinstance(questions, Page) else questions
-    return tuple(question for question in listed if known.asked(question.link_id) is True)
+    return _asked(listed, Known(protocol, answers, today=today))
+
+
+def _asked(questions: Sequence[Question], known: Known) -> tuple[Question, ...]:
+    return tuple(question for question in questions if known.asked(question.link_id) is True)
 
 
 def options_of(
@@ -107,7 +112,8 @@ def walk(
     protocol: Protocol, answers: Answers, *, today: dt.date
 ) -> tuple[tuple[Page, tuple[Question, ...]], ...]:
     """Return each page that has something to ask, with the questions asked on it."""
-    steps = ((page, asked(page, protocol, answers, today=today)) for page in pages(protocol))
+    known = Known(protocol, answers, today=today)
+    steps = ((page, _asked(page.questions, known)) for page in pages(protocol))
     return tuple((page, questions) for page, questions in steps if questions)
 
 

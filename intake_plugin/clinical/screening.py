@@ -121,7 +121,11 @@ def screen(
     # No cream goes on skin that has to heal first, nor does a session take place: only what stays
     # after the healing is a matter for a review now.
     healing = any(finding.until_healed for finding in findings)
-    lasting = choose(protocol, answers, today=today, stock=stock, answered_on=answered_on, healed=healing)
+    lasting = (
+        choose(protocol, answers, today=today, stock=stock, answered_on=answered_on, healed=True)
+        if healing
+        else numbing
+    )
     return _whole(protocol, [*findings, *_numbing(lasting, protocol, words)], numbing)
 
 

@@ -9,10 +9,20 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from typing import TypeVar
 
 from intake_plugin.clinical.answers import Answers
 from intake_plugin.clinical.conditions import Known, atoms
-from intake_plugin.clinical.protocol import BIRTH_DATE, Compare, Condition, Protocol, Within
+from intake_plugin.clinical.protocol import (
+    BIRTH_DATE,
+    Compare,
+    Condition,
+    Protocol,
+    Within,
+    once_per_protocol,
+)
+
+AtomT = TypeVar("AtomT", Compare, Within)
 
 
 def turning_dates(protocol: Protocol, answers: Answers, *, answered_on: dt.date) -> tuple[dt.date, ...]:
@@ -22,28 +32,38 @@ def turning_dates(protocol: Protocol, answers: Answers, *, answered_on: dt.date)
 
 
 def _waits(known: Known) -> Iterator[dt.date]:
-    protocol = known.protocol
-    named = {(rule.since, rule.wait) for rule in protocol.rules if rule.since and rule.wait}
-    named |= {(atom.question, atom.within) for atom in _atoms(protocol) if isinstance(atom, Within)}
-    for question, wait in named:
-        since = known.date(question) if question else None
-        if since is not None and wait is not None:
-            yield protocol.waits[wait].after(since)
+    for question, wait in _dated(known.protocol):
+        since = known.date(question)
+        if since is not None:
+            yield known.protocol.waits[wait].after(since)
+
+
+@once_per_protocol
+def _dated(protocol: Protocol) -> frozenset[tuple[str, str]]:
+    """Return every date question that a wait counts from, with the wait."""
+    rules = {(rule.since, rule.wait) for rule in protocol.rules if rule.since and rule.wait}
+    return frozenset(rules | {(atom.question, atom.within) for atom in _atoms(protocol, Within)})
 
 
 def _birthdays(known: Known) -> Iterator[dt.date]:
-    protocol = known.protocol
-    born = {value.id: known.date(value.questions[0]) for value in protocol.derived if value.kind == "age"}
-    ages = {
-        (born[atom.question], _number(atom, protocol))
-        for atom in _atoms(protocol)
-        if isinstance(atom, Compare) and atom.question in born
-    }
-    ages |= {(known.date(BIRTH_DATE), product.age_min) for product in protocol.numbing.products}
-    for date, age in ages:
-        if date is not None and age is not None and date.year + age < dt.MAXYEAR:
+    for question, age in _ages(known.protocol):
+        date = known.date(question)
+        if date is not None and date.year + age < dt.MAXYEAR:
             # "Older than" turns a year after "at least".
             yield from (_birthday(date, age), _birthday(date, age + 1))
+
+
+@once_per_protocol
+def _ages(protocol: Protocol) -> frozenset[tuple[str, int]]:
+    """Return every date question that an age is counted from, with each age that something depends on."""
+    born = {value.id: value.questions[0] for value in protocol.derived if value.kind == "age"}
+    named = {
+        (born[atom.question], _number(atom, protocol))
+        for atom in _atoms(protocol, Compare)
+        if atom.question in born
+    }
+    named |= {(BIRTH_DATE, product.age_min) for product in protocol.numbing.products}
+    return frozenset((question, age) for question, age in named if age is not None)
 
 
 def _number(atom: Compare, protocol: Protocol) -> int | None:
@@ -60,9 +80,9 @@ def _birthday(born: dt.date, age: int) -> dt.date:
         return dt.date(born.year + age, 3, 1)
 
 
-def _atoms(protocol: Protocol) -> Iterator[Compare | Within]:
+def _atoms(protocol: Protocol, kind: type[AtomT]) -> Iterator[AtomT]:
     for condition in _conditions(protocol):
-        yield from atoms(condition)
+        yield from (atom for atom in atoms(condition) if isinstance(atom, kind))
 
 
 def _conditions(protocol: Protocol) -> Iterator[Condition | None]:

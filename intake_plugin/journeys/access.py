@@ -13,8 +13,8 @@ from contextlib import suppress
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from intake_plugin.errors import NotFound
-from intake_plugin.journeys.intake import identity_of
+from intake_plugin.errors import NotFound, OutOfTurn
+from intake_plugin.journeys.intake import identity_of, next_step
 from intake_plugin.journeys.office import Office, note, transaction, writing
 from intake_plugin.records import tokens
 from intake_plugin.records.references import new_reference
@@ -34,7 +34,7 @@ def begin(office: Office, *, protocol_id: str, locale: str) -> tuple[Case, str]:
 
     Raises NotFound when the clinic does not offer the treatment.
     """
-    treatment = office.clinic.treatments.get(protocol_id)
+    treatment = office.clinic.offered.get(protocol_id)
     if treatment is None:
         raise NotFound(f"{office.clinic.name} does not offer {protocol_id!r}.")
     if locale not in office.clinic.languages:
@@ -76,8 +76,14 @@ def current(office: Office, raw: str | None) -> Case | None:
 
 
 def make_link(office: Office, case: Case) -> str:
-    """Return a new raw token for the patient's own link; earlier links go on working."""
+    """Return a new raw token for the patient's own link; earlier links go on working.
+
+    Raises OutOfTurn before the date of birth is known. A link that asks for nothing could be sent
+    to somebody else, whose answers would then be open to whoever made it.
+    """
     with writing(office, case) as locked:
+        if locked.identity is None:
+            raise OutOfTurn(next_step(office, locked).name)
         lifetime = office.settings.link_lifetime
         raw = tokens.issue(
             office.session, office.clinic.id, locked.id, TokenPurpose.MANAGE, office.now, lifetime
@@ -97,14 +103,13 @@ def open_link(office: Office, raw: str) -> Case:
 def verify(office: Office, raw: str, birth_date: dt.date | None) -> str | None:
     """Return a raw session token when the date of birth fits the link's case, else None.
 
-    A case that does not know a date of birth yet opens without one. Raises NotFound for a link
-    that is unknown or was tried too often.
+    Raises NotFound for a link that is unknown or was tried too often.
     """
     token, case = _linked(office, raw)
     with writing(office, case) as locked:
         _count_attempt(office, token)
         known = identity_of(locked)
-        if known is not None and known.birth_date != birth_date:
+        if known is None or known.birth_date != birth_date:
             if token.attempts >= ATTEMPTS:
                 token.revoked_at = office.now
             note(office, locked, "link refused", {"attempts": token.attempts})
@@ -164,7 +169,5 @@ def _linked(office: Office, raw: str) -> tuple[Token, Case]:
 
 def _living(office: Office, token: Token) -> Case | None:
     case = token.case
-    if case.protocol_id not in office.clinic.treatments:
-        return None
     run_out = case.expires_at is not None and case.expires_at <= office.now
     return None if case.state == CaseState.DRAFT and run_out else case

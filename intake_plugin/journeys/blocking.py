@@ -1,7 +1,8 @@
 """Time that staff take from a practitioner or a room by hand.
 
-A block keeps times from being offered and confirmed from the moment it is stored. It claims
-nothing and moves nobody: sessions booked before it stay booked, and the desk is shown them.
+A block keeps times from being offered and from being confirmed by whoever looks after it was
+stored. It claims nothing and moves nobody: sessions booked before it, or at the same moment, stay
+booked, and the desk is shown them whenever it looks at its blocks.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from intake_plugin.errors import NotFound
+from intake_plugin.errors import NotFound, ReadOnly
 from intake_plugin.journeys.office import Office, transaction
 from intake_plugin.records import audit
 from intake_plugin.records.tables import Appointment, Block, Case, Occupancy
@@ -69,7 +70,7 @@ def block(
 ) -> Block:
     """Take [start, end), both aware, from a resource.
 
-    Raises NotFound for a resource the clinic does not have or an account that may only read,
+    Raises NotFound for a resource the clinic does not have, ReadOnly for an account that may only read,
     ValueError for a block that ends before it starts or has no reason.
     """
     _may_write(staff)
@@ -97,7 +98,8 @@ def block(
 def unblock(office: Office, staff: Staff, block_id: str) -> None:
     """Give the time of a block back.
 
-    Raises NotFound for a block the clinic does not have (any more) or an account that may only read.
+    Raises NotFound for a block the clinic does not have (any more), ReadOnly for an account that may
+    only read.
     """
     _may_write(staff)
     with transaction(office):
@@ -114,7 +116,7 @@ def unblock(office: Office, staff: Staff, block_id: str) -> None:
 
 def _may_write(staff: Staff) -> None:
     if staff.role != "decide":
-        raise NotFound("Your account can read the calendar but not change it.")
+        raise ReadOnly("Your account can read the calendar but not change it.")
 
 
 def _note(office: Office, staff: Staff, action: str, block: Block) -> None:

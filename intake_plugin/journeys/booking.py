@@ -29,7 +29,7 @@ from intake_plugin.errors import OutOfTurn, TimeTaken
 from intake_plugin.journeys import holding
 from intake_plugin.journeys.consent import settled
 from intake_plugin.journeys.holding import Choice, Taken, choice_of
-from intake_plugin.journeys.intake import answers_of, require, screening_of
+from intake_plugin.journeys.intake import answers_of, refer, require, screening_of, stands_alone
 from intake_plugin.journeys.office import Office, decided, note, writing
 from intake_plugin.journeys.times import (
     Session,
@@ -40,7 +40,10 @@ from intake_plugin.journeys.times import (
     sweep_of,
     taken_of,
 )
+from intake_plugin.records.base import store
 from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState, Series
+from intake_plugin.scheduling.clocks import seconds
+from intake_plugin.scheduling.hours import Dates
 from intake_plugin.scheduling.series import Gap, Pattern, ProblemKind, Proposal, check, propose
 from intake_plugin.scheduling.slots import Slot, Sweep, days, offers, validate
 from intake_plugin.settings import Resource
@@ -169,9 +172,9 @@ def times(
     require(office, case, "times")
     asked = _asked(office, case, practitioner_id)
     session = session_of(office, case)
-    soonest, horizon = _bounds(office, case)
+    soonest, horizon = bounds(office, case)
     start = soonest if first is None else min(max(first, soonest), horizon)
-    sweep = sweep_of(office, case, session, start, horizon if first is None else start + WEEK)
+    sweep = sweep_of(office, case, session, [Dates(start, horizon if first is None else start + WEEK)])
     if first is None:
         start = _first_week(sweep, start, horizon, asked)
     last = min(start + WEEK - dt.timedelta(days=1), horizon)
@@ -190,11 +193,11 @@ def month(office: Office, case: Case, *, date: dt.date, practitioner_id: str | N
     """Return how many times for the first session each day of a month has; see `times`."""
     require(office, case, "times")
     asked = _asked(office, case, practitioner_id)
-    soonest, horizon = _bounds(office, case)
+    soonest, horizon = bounds(office, case)
     first = min(max(date, soonest), horizon).replace(day=1)
     following = Wait(months=1).after(first)
     start, last = max(first, soonest), min(following - dt.timedelta(days=1), horizon)
-    sweep = sweep_of(office, case, session_of(office, case), start, last)
+    sweep = sweep_of(office, case, session_of(office, case), [Dates(start, last)])
     return Month(
         first=first,
         days=days(sweep, first=start, last=last, practitioner_id=asked),
@@ -217,13 +220,17 @@ def _first_week(sweep: Sweep, start: dt.date, horizon: dt.date, asked: str | Non
     return start
 
 
-def _bounds(office: Office, case: Case) -> tuple[dt.date, dt.date]:
+def bounds(office: Office, case: Case) -> tuple[dt.date, dt.date]:
+    """Return the first and the last date that a first session can have."""
     policy = office.clinic.booking
     soonest = (office.now + policy.notice).astimezone(office.clinic.zone).date()
     if case.not_before is not None:
         soonest = max(soonest, case.not_before)
-    # A deferral may end past the horizon; a week of times from that date is still offered.
-    return soonest, max(policy.horizon.after(office.today), soonest + WEEK)
+    horizon = policy.horizon.after(office.today)
+    if case.not_before is not None and case.not_before > horizon:
+        # A deferral may end past the horizon; a week of times from that date is still offered.
+        horizon = soonest + WEEK
+    return soonest, max(horizon, soonest)
 
 
 def choose_first(
@@ -237,11 +244,12 @@ def choose_first(
     def act() -> None:
         with writing(office, case) as locked:
             require(office, locked, "times")
-            first, last = _bounds(office, locked)
+            first, last = bounds(office, locked)
             start, end = midnight_of(office, first), midnight_of(office, last + dt.timedelta(days=1))
             if not start <= arrive < end:
                 raise TimeTaken("This time is not offered. Choose another one.")
-            plan = _planned(office, locked, _fresh(office, {1: arrive}, practitioner_id), alternatives=0)
+            choice = _begun(office, locked, {1: arrive}, practitioner_id)
+            plan = _planned(office, locked, choice, alternatives=0)
             if 1 not in plan.slots or not _by(plan.slots[1], practitioner_id):
                 raise TimeTaken("This time is no longer free. Choose another one.")
             held = _hold(office, locked, plan)
@@ -250,8 +258,15 @@ def choose_first(
     decided(office, act)
 
 
-def _fresh(office: Office, arrivals: Mapping[int, dt.datetime], practitioner_id: str | None) -> Choice:
-    return Choice(arrivals=arrivals, practitioner_id=practitioner_id, since=office.now, until=office.now)
+def _begun(
+    office: Office, case: Case, arrivals: Mapping[int, dt.datetime], practitioner_id: str | None
+) -> Choice:
+    """Return a new choice; one made while another is held counts from when that one was first held."""
+    before = choice_of(case)
+    since = until = office.now
+    if before is not None and before.until > office.now:
+        since, until = before.since, before.until
+    return Choice(arrivals=arrivals, practitioner_id=practitioner_id, since=since, until=until)
 
 
 def _by(slot: Slot, practitioner_id: str | None) -> bool:
@@ -306,7 +321,12 @@ def _hold(
     until = min(office.now + policy.hold, plan.choice.since + policy.hold_most) if wanted else office.now
     holding.hold(office, case, wanted, plan.taken, until)
     found = {ordinal: slot.arrive for ordinal, slot in plan.slots.items()}
-    held = replace(plan.choice, arrivals=found if arrivals is None else arrivals, until=until)
+    held = replace(
+        plan.choice,
+        arrivals=found if arrivals is None else arrivals,
+        until=until,
+        practitioners={ordinal: slot.practitioner_id for ordinal, slot in plan.slots.items()},
+    )
     case.plan = held.to_json()
     return held
 
@@ -335,21 +355,20 @@ def _planned(office: Office, case: Case, choice: Choice, *, alternatives: int = 
     course, chosen, asked = session.course, choice.arrivals, choice.practitioner_id
     start, end = _reach(office, case, course)
     # Before anything is computed from them: a posted date may be thousands of years away.
-    horizon = midnight_of(office, _bounds(office, case)[1] + dt.timedelta(days=1))
+    horizon = midnight_of(office, bounds(office, case)[1] + dt.timedelta(days=1))
     inside = all(start <= arrive < end for arrive in chosen.values())
     if 1 not in chosen or not inside or chosen[1] >= horizon:
         raise TimeTaken("Not every time lies where this series can be. Choose other times.")
-    dates = [arrive.astimezone(office.clinic.zone).date() for arrive in chosen.values()]
-    first_date, last_date = min(dates), max(dates)
+    dates = {arrive.astimezone(office.clinic.zone).date() for arrive in chosen.values()}
+    reach = [Dates(date, date) for date in sorted(dates)]
     if alternatives or len(chosen) < course.sessions:
-        last = first_date
+        last = min(dates)
         for _ in range(course.sessions):
             last = course.gap_max.after(last)
-        last_date = max(last, last_date)
-    taken = taken_of(office, case, first_date, last_date)
-    # A held time stays the patient's to book, although the clinic's notice passes meanwhile.
-    since = choice.since if choice.until > office.now else office.now
-    sweep = sweep_of(office, case, session, first_date, last_date, taken=taken, since=since)
+        reach = [Dates(min(dates), max(last, *dates))]
+    taken = taken_of(office, case, reach)
+    since = choice.since if _kept_in_time(office, session, choice, taken) else office.now
+    sweep = sweep_of(office, case, session, reach, taken=taken, since=since)
     first = validate(sweep, chosen[1], practitioner_id=asked) or validate(sweep, chosen[1])
     gap = partial(gap_of, course)
     proposals = propose(
@@ -379,13 +398,25 @@ def _planned(office: Office, case: Case, choice: Choice, *, alternatives: int = 
     )
 
 
+def _kept_in_time(office: Office, session: Session, choice: Choice, taken: Taken) -> bool:
+    """Whether the clinic's notice counts from when the times were first held.
+
+    A held time stays the patient's to book, although the notice passes meanwhile; no other time does.
+    """
+    soon = office.now + office.clinic.booking.notice
+    starts = [seconds(arrive + session.span.arrive) for arrive in choice.arrivals.values() if arrive < soon]
+    return choice.until > office.now and all(
+        any(each.start <= start < each.end for each in taken.mine) for start in starts
+    )
+
+
 def _kept(first: Slot | None, slot: Slot, practitioner_id: str | None) -> bool:
     return first is None or Pattern.of(first, practitioner_id).kept_by(slot)
 
 
 def _reach(office: Office, case: Case, course: CoursePlan) -> tuple[dt.datetime, dt.datetime]:
     """Return the instants between which every session of a series lies, whatever is chosen."""
-    last = _bounds(office, case)[1]
+    last = bounds(office, case)[1]
     for _ in range(course.sessions):
         last = course.gap_max.after(last)
     return office.now, midnight_of(office, last + dt.timedelta(days=1))
@@ -395,12 +426,9 @@ def _problems(
     sweep: Sweep, proposals: Sequence[Proposal], chosen: Mapping[int, dt.datetime], gap: Gap
 ) -> dict[int, ProblemKind]:
     """Return the first problem of each session that has one; a session without any time is taken."""
-    wanted = {each.ordinal: each.slot or chosen.get(each.ordinal) for each in proposals}
-    if None in wanted.values():
-        return {ordinal: "taken" for ordinal, slot in wanted.items() if slot is None}
+    wanted = [each.slot or chosen.get(each.ordinal) for each in proposals]
     found: dict[int, ProblemKind] = {}
-    slots = [slot for slot in wanted.values() if slot is not None]
-    for problem in check(sweep, slots, gap, swept=True):
+    for problem in check(sweep, wanted, gap, swept=True):
         found.setdefault(problem.ordinal, problem.kind)
     return found
 
@@ -410,22 +438,28 @@ def confirm(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> Se
 
     A second confirmation of a booked case returns its series. Raises TimeTaken when a time has
     gone or a gap is broken; the choices are kept, so that the patient changes only what must be.
-    Raises OutOfTurn when a consent no longer says what will be done: it is to be signed first.
+    Raises OutOfTurn with the step that comes first: a consent that no longer says what will be
+    done is to be signed again, and a clinician looks at a second case of the same person.
     """
 
-    def act() -> Series | None:
+    def act() -> Series | str:
         with writing(office, case) as locked:
             if locked.state == CaseState.BOOKED:
                 return series_of(office, locked)
             require(office, locked, "series")
+            if not stands_alone(office, locked):
+                refer(office, locked)
+                return "outcome"
             if not settled(office, locked):
                 # The texts have changed since they were signed: another cream, say.
                 locked.state = CaseState.CONSENT
                 note(office, locked, "consent outdated", {})
-                return None
+                return "consent"
             plan = _planned(office, locked, replace(_choice(locked), arrivals=chosen), alternatives=0)
             if chosen.keys() != {each.proposal.ordinal for each in plan.sessions} or not plan.complete:
                 raise TimeTaken("Not every time can be kept. Choose other times where it says so.")
+            if not _as_shown(plan):
+                raise TimeTaken("Not every time is with the practitioner who was shown. Look once more.")
             series = _book(office, locked, plan)
             locked.state, locked.plan = CaseState.BOOKED, None
             note(
@@ -436,10 +470,18 @@ def confirm(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> Se
             )
         return series
 
-    booked_series = decided(office, act)
-    if booked_series is None:
-        raise OutOfTurn("consent")
-    return booked_series
+    found = decided(office, act)
+    if isinstance(found, str):
+        raise OutOfTurn(found)
+    return found
+
+
+def _as_shown(plan: SeriesPlan) -> bool:
+    """Whether each session is with who was asked for, or with who the patient was shown instead."""
+    asked, shown = plan.choice.practitioner_id, plan.choice.practitioners
+    return asked is None or all(
+        slot.practitioner_id in {asked, shown.get(ordinal)} for ordinal, slot in plan.slots.items()
+    )
 
 
 def series_of(office: Office, case: Case) -> Series:
@@ -470,7 +512,8 @@ def _book(office: Office, case: Case, plan: SeriesPlan) -> Series:
     wanted = {stretch: appointments[ordinal].id for stretch, ordinal in holding.apart(plan.slots).items()}
     # The claims first: whoever is too late has written nothing else yet.
     holding.book(office, case, wanted, plan.taken)
-    office.session.add_all([series, *appointments.values()])
+    store(office.session, [series])
+    store(office.session, list(appointments.values()))
     return series
 
 

@@ -21,6 +21,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, Literal, NamedTuple, cast
 
 import sqlalchemy as sa
@@ -31,7 +32,7 @@ from intake_plugin.calendars import busy as calendar
 from intake_plugin.errors import ImportRefused, Problem
 from intake_plugin.fetching import Bounds, Fetched
 from intake_plugin.journeys.office import Office, transaction
-from intake_plugin.records.base import new_id
+from intake_plugin.records.base import EpochSeconds, new_id
 from intake_plugin.records.tables import (
     LONGEST_BUSY,
     Appointment,
@@ -343,26 +344,24 @@ def _stale(office: Office, source: BusySource, read_at: dt.datetime | None) -> b
 
 
 class _Row(NamedTuple):
-    """A calendar as it was last read, with one of its stretches or none."""
+    """A calendar as it was last read, with one of its stretches or none; times in seconds since the epoch."""
 
     source_id: str
     fingerprint: str | None
-    read_at: dt.datetime | None
-    read_until: dt.datetime | None
-    start_at: dt.datetime | None
-    end_at: dt.datetime | None
+    read_at: int | None
+    read_until: int | None
+    start: int | None
+    end: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Elsewhere:
-    """A stretch, both ends aware UTC, that a calendar from outside takes of its resource.
+class Elsewhere(NamedTuple):
+    """A stretch that a calendar from outside takes of its resource.
 
     `known` is false where nobody knows what the calendar says then, and its policy is to block.
     """
 
     source: BusySource
-    start: dt.datetime
-    end: dt.datetime
+    time: Interval
     known: bool = True
 
 
@@ -373,7 +372,7 @@ def blocked(office: Office, start: dt.datetime, end: dt.datetime) -> dict[str, t
     """
     taken: dict[str, list[Interval]] = defaultdict(list)
     for each in elsewhere(office, start, end):
-        taken[each.source.resource].append(Interval.between(each.start, each.end))
+        taken[each.source.resource].append(each.time)
     return {resource: tuple(merge(sorted(times))) for resource, times in taken.items()}
 
 
@@ -381,53 +380,62 @@ def elsewhere(office: Office, start: dt.datetime, end: dt.datetime) -> tuple[Els
     """Return, calendar by calendar, what takes time that touches [start, end); queries as `blocked`."""
     if not office.clinic.busy:
         return ()
-    stored = _stored_between(office, start, end)
+    stored, asked = _stored_between(office, start, end), Interval.between(start, end)
     found: list[Elsewhere] = []
     for source in office.clinic.busy:
         rows = stored.get(source.id, ())
         found += (
-            Elsewhere(source=source, start=row.start_at, end=row.end_at)
+            Elsewhere(source=source, time=Interval(row.start, row.end))
             for row in rows
-            if row.start_at and row.end_at and row.end_at > start
+            if row.start is not None and row.end is not None and row.end > asked.start
         )
-        unknown = max(_known_until(office, source, rows) or start, start)
-        if source.stale == "block" and unknown < end:
-            found.append(Elsewhere(source=source, start=unknown, end=end, known=False))
+        unknown = max(_known_until(office, source, rows), asked.start)
+        if source.stale == "block" and unknown < asked.end:
+            found.append(Elsewhere(source=source, time=Interval(unknown, asked.end), known=False))
     return tuple(found)
 
 
-def _known_until(office: Office, source: BusySource, rows: Sequence[_Row]) -> dt.datetime | None:
-    """Return up to when a calendar is known, None for a stale one."""
-    return None if not rows or _stale(office, source, rows[0].read_at) else rows[0].read_until
+def _known_until(office: Office, source: BusySource, rows: Sequence[_Row]) -> int:
+    """Return up to when a calendar is known; nothing of a stale one is."""
+    if not rows or rows[0].read_at is None or rows[0].read_until is None:
+        return 0
+    return 0 if _stale(office, source, instant(rows[0].read_at)) else rows[0].read_until
 
 
 def _stored_between(office: Office, start: dt.datetime, end: dt.datetime) -> dict[str, list[_Row]]:
     """Return the stored stretches by calendar, and a row without one for a calendar that has none."""
-    reaching = sa.and_(
-        BusyTime.clinic_id == BusyReading.clinic_id,
-        BusyTime.source_id == BusyReading.source_id,
-        BusyTime.start_at > start - LONGEST_BUSY,
-        BusyTime.start_at < end,
-    )
-    statement = (
-        sa.select(
-            BusyReading.source_id,
-            BusyReading.fingerprint,
-            BusyReading.read_at,
-            BusyReading.read_until,
-            BusyTime.start_at,
-            BusyTime.end_at,
-        )
-        .outerjoin(BusyTime, reaching)
-        .where(BusyReading.clinic_id == office.clinic.id)
-    )
+    values = {"clinic": office.clinic.id, "start": start - LONGEST_BUSY, "end": end}
     named = {source.id: _fingerprint(office, source) for source in office.clinic.busy}
     found: dict[str, list[_Row]] = defaultdict(list)
-    for row in map(_Row._make, office.session.execute(statement)):
+    for row in map(_Row._make, office.session.execute(_readings(), values)):
         # Of another address than the profile names now, nothing counts.
         if named.get(row.source_id) == row.fingerprint:
             found[row.source_id].append(row)
     return found
+
+
+@cache
+def _readings() -> sa.Executable:
+    # Tables and not entities: the mapper would have no part in it, and takes its time.
+    reading, time = BusyReading.__table__, BusyTime.__table__
+    reaching = sa.and_(
+        time.c.clinic_id == reading.c.clinic_id,
+        time.c.source_id == reading.c.source_id,
+        time.c.start_at > sa.bindparam("start"),
+        time.c.start_at < sa.bindparam("end"),
+    )
+    return (
+        sa.select(
+            reading.c.source_id,
+            reading.c.fingerprint,
+            EpochSeconds(reading.c.read_at),
+            EpochSeconds(reading.c.read_until),
+            EpochSeconds(time.c.start_at),
+            EpochSeconds(time.c.end_at),
+        )
+        .select_from(reading.outerjoin(time, reaching))
+        .where(reading.c.clinic_id == sa.bindparam("clinic"))
+    )
 
 
 def overlaps(office: Office) -> tuple[Overlap, ...]:

@@ -8,6 +8,8 @@ The rules, in words:
   take nothing. Patients keep the clinic's notice for the new time, staff only the present.
 - A move that breaks the gap to a later session takes that session along, and those after it as far
   as needed, all in one transaction: old claims deleted, new ones inserted, or nothing at all.
+- A moved session keeps the numbing cream that was signed for; where the clinic no longer uses it,
+  nothing moves.
 - Every session that visibly changes keeps its calendar UID and gets the next SEQUENCE and the time
   of the change in the same transaction. Numbing times are worked out anew.
 - Cancelling one session leaves the others as they are.
@@ -31,13 +33,14 @@ from intake_plugin.errors import NotFound, OutOfTurn, TimeTaken, TooLate
 from intake_plugin.fetching import place_of
 from intake_plugin.journeys import busy, holding
 from intake_plugin.journeys.blocking import blocks_between
-from intake_plugin.journeys.booking import WEEK, appointments_of
+from intake_plugin.journeys.booking import WEEK, appointments_of, bounds
 from intake_plugin.journeys.holding import Taken, stretches_of
 from intake_plugin.journeys.intake import require
 from intake_plugin.journeys.office import PATIENT, Office, decided, note, writing
-from intake_plugin.journeys.times import Session, gap_of, midnight_of, session_of, sweep_of, taken_of
+from intake_plugin.journeys.times import Session, gap_of, midnight_of, session_signed, sweep_of, taken_of
 from intake_plugin.records import audit
 from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState, Occupancy
+from intake_plugin.scheduling.hours import Dates
 from intake_plugin.scheduling.moves import Standing, followers, squeeze, window
 from intake_plugin.scheduling.series import ProblemKind, Proposal
 from intake_plugin.scheduling.slots import Slot, Sweep, offers, validate
@@ -205,8 +208,9 @@ class _Course:
     def sweep(self, first: dt.date, last: dt.date) -> tuple[Sweep, Taken]:
         # A day more, because a visit may run over midnight.
         last += dt.timedelta(days=1)
-        taken = taken_of(self.office, self.case, first, last, without=self.moving_ids)
-        found = sweep_of(self.office, self.case, self.session, first, last, taken=taken)
+        reach = [Dates(first, last)]
+        taken = taken_of(self.office, self.case, reach, without=self.moving_ids)
+        found = sweep_of(self.office, self.case, self.session, reach, taken=taken)
         return found if self.staff is None else replace(found, earliest=self.office.now), taken
 
 
@@ -219,11 +223,11 @@ def _course(office: Office, case: Case, ordinal: int, staff: Staff | None) -> _C
     if not movable(office, appointment, staff):
         raise TooLate("This session begins too soon to be moved here.")
     standing = [each for each in appointments if each.state == AppointmentState.BOOKED]
-    session = session_of(office, case)
+    session = session_signed(office, case, appointment.product_id)
     before = max(
         (each for each in standing if each.ordinal < ordinal), key=lambda each: each.ordinal, default=None
     )
-    earliest, latest = _window(office, session, appointment, before)
+    earliest, latest = _window(office, case, session, appointment, before)
     return _Course(
         office=office,
         case=case,
@@ -237,13 +241,13 @@ def _course(office: Office, case: Case, ordinal: int, staff: Staff | None) -> _C
 
 
 def _window(
-    office: Office, session: Session, appointment: Appointment, before: Appointment | None
+    office: Office, case: Case, session: Session, appointment: Appointment, before: Appointment | None
 ) -> tuple[dt.date, dt.date]:
-    policy, zone = office.clinic.booking, office.clinic.zone
+    zone = office.clinic.zone
     if before is None:
         # Nothing holds the first session but the horizon, or the date it has now where that is later.
         now_on = appointment.arrive_at.astimezone(zone).date()
-        return office.today, max(policy.horizon.after(office.today), now_on)
+        return office.today, max(bounds(office, case)[1], now_on)
     date = before.arrive_at.astimezone(zone).date()
     steps = appointment.ordinal - before.ordinal
     earliest, _, latest = window(partial(gap_of, session.course), date, steps)
@@ -375,8 +379,8 @@ def _met(course: _Course, slot: Slot) -> tuple[Met, ...]:
     outside = [
         Met(
             resource_id=claimed.resource_id,
-            start=each.start,
-            end=each.end,
+            start=each.time.starts,
+            end=each.time.ends,
             place=place_of(each.source.source) if each.known else "",
         )
         for claimed in slot.claims

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,10 +19,11 @@ from intake_plugin.clinical.consent import documents as documents_for
 from intake_plugin.clinical.course import plan_course
 from intake_plugin.clinical.numbing import NumbingChoice
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
-from intake_plugin.journeys.intake import answers_of, next_step, require, submitted_hashes
+from intake_plugin.journeys.intake import answers_of, is_submitted, next_step, require
 from intake_plugin.journeys.office import Office, note, writing
 from intake_plugin.journeys.suitability import numbing_of
 from intake_plugin.records import audit
+from intake_plugin.records.base import Base
 from intake_plugin.records.tables import Case, CaseState, Signature
 
 
@@ -35,9 +37,18 @@ class DocumentState:
     @property
     def settled(self) -> bool:
         """Signed, or declined where declining is allowed."""
-        return self.signature is not None and not (self.rendered.required and self.signature.declined)
+        return _settles(None if self.signature is None else self.signature.declined, self.rendered)
 
 
+_SIGNATURES = Base.metadata.tables[Signature.__tablename__]
+_GIVEN_FOR = (
+    sa.select(*(_SIGNATURES.c[name] for name in ("document_id", "sha256", "answers_hash", "declined")))
+    .where(
+        _SIGNATURES.c.clinic_id == sa.bindparam("clinic_id"), _SIGNATURES.c.case_id == sa.bindparam("case_id")
+    )
+    .order_by(_SIGNATURES.c.signed_at)
+)
+"""All of a case's signatures that tells whether they count; their texts are long and sealed."""
 SIGNED_FOR_GOOD = frozenset({CaseState.BOOKED, CaseState.CLOSED})
 
 
@@ -60,19 +71,26 @@ def documents(office: Office, case: Case) -> tuple[DocumentState, ...]:
     Once the series is booked these are the copies as they were signed, whatever the clinic's texts
     say since.
     """
-    given = office.session.scalars(
-        sa.select(Signature)
-        .where(Signature.clinic_id == office.clinic.id, Signature.case_id == case.id)
-        .order_by(Signature.signed_at)
-        .execution_options(populate_existing=True)
-    ).all()
-    hashes = submitted_hashes(case)
-    counting = [signature for signature in given if signature.answers_hash in hashes]
+    values = {"clinic_id": office.clinic.id, "case_id": case.id}
+    given = office.session.scalars(_given(), values, execution_options={"populate_existing": True}).all()
+    counting = [signature for signature in given if is_submitted(case, signature.answers_hash)]
     if case.state in SIGNED_FOR_GOOD:
         return _copies(counting)
     return tuple(
         DocumentState(rendered=rendered, signature=_latest(counting, rendered))
         for rendered in _rendered(office, case)
+    )
+
+
+@cache
+def _given() -> sa.Select[Signature]:
+    return (
+        sa.select(Signature)
+        .where(
+            Signature.clinic_id == sa.bindparam("clinic_id"),
+            Signature.case_id == sa.bindparam("case_id"),
+        )
+        .order_by(Signature.signed_at)
     )
 
 
@@ -122,8 +140,20 @@ def proceed(office: Office, case: Case) -> None:
 
 
 def settled(office: Office, case: Case) -> bool:
-    """Whether every document, as it reads now, is signed or declined."""
-    return all(document.settled for document in documents(office, case))
+    """Whether every document, as it reads now, is signed, or declined where it may be."""
+    if case.state in SIGNED_FOR_GOOD:
+        return True
+    last = {
+        (row.document_id, row.sha256): row.declined
+        for row in office.connection.execute(_GIVEN_FOR, {"clinic_id": office.clinic.id, "case_id": case.id})
+        if is_submitted(case, row.answers_hash)
+    }
+    return all(_settles(last.get((each.id, each.sha256)), each) for each in _rendered(office, case))
+
+
+def _settles(declined: bool | None, rendered: RenderedConsent) -> bool:
+    """Whether the last act on a document, None for none, leaves nothing to be done."""
+    return declined is not None and not (declined and rendered.required)
 
 
 def _rendered(office: Office, case: Case) -> tuple[RenderedConsent, ...]:
@@ -160,7 +190,8 @@ def _facts(office: Office, case: Case, choice: NumbingChoice) -> dict[str, str]:
 def sign(office: Office, case: Case, act: Act) -> None:
     """Sign a document with a typed name.
 
-    Raises Stale when the text on the page is not the text as it stands now.
+    Signing again under the same name changes nothing. Raises Stale when the text on the page is not
+    the text as it stands now.
     """
     if not act.name.strip():
         raise ValueError("A signature needs a typed name.")
@@ -185,12 +216,21 @@ def _store(office: Office, case: Case, act: Act, *, declined: bool) -> None:
             raise NotFound("This document is needed for the treatment and cannot be left out.")
         if act.shown != state.rendered.sha256:
             raise Stale("The text has changed since it was shown. Read it once more before signing.")
+        if _repeated(state.signature, act, declined=declined):
+            return
         office.session.add(_signature(office, locked, state.rendered, act, declined=declined))
         office.session.flush()
         if settled(office, locked):
             locked.state = CaseState.BOOKING
         action = "decline" if declined else "sign"
         note(office, locked, action, {"document": act.document_id, "sha256": act.shown, "button": act.button})
+
+
+def _repeated(signature: Signature | None, act: Act, *, declined: bool) -> bool:
+    """Whether the form was sent twice: the same act under the same name leaves one record."""
+    if signature is None or signature.declined != declined:
+        return False
+    return bool(signature.signer["name"] == act.name.strip())
 
 
 def _asked_for(office: Office, case: Case, document_id: str) -> DocumentState:

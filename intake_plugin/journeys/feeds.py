@@ -26,7 +26,7 @@ from intake_plugin.calendars import feeds
 from intake_plugin.calendars.feeds import Recipe, Stamp
 from intake_plugin.calendars.outputs import CLINIC_FEED, PATIENT_FEED, Output
 from intake_plugin.calendars.visits import Visit, Words
-from intake_plugin.errors import NotFound
+from intake_plugin.errors import NotFound, ReadOnly
 from intake_plugin.journeys.booking import appointments_of, series_of
 from intake_plugin.journeys.intake import require
 from intake_plugin.journeys.office import SYSTEM, Office, note, transaction, writing
@@ -164,8 +164,9 @@ def make_clinic_feed(
 ) -> str:
     """Return the raw secret of a new feed of the clinic, or of one practitioner or room.
 
-    Raises NotFound for a resource the clinic does not have.
+    Raises NotFound for a resource the clinic does not have, ReadOnly for an account that may only read.
     """
+    _may_write(staff)
     if resource_id is not None and resource_id not in {each.id for each in office.clinic.resources}:
         raise NotFound(f"{office.clinic.name} has no practitioner or room {resource_id!r}.")
     raw = f"{'c' if resource_id is None else 'r'}{tokens.new_secret()}"
@@ -185,6 +186,11 @@ def make_clinic_feed(
     return raw
 
 
+def _may_write(staff: Staff) -> None:
+    if staff.role != "decide":
+        raise ReadOnly("Your account can read calendars but not make or stop them.")
+
+
 def clinic_feeds(office: Office) -> Sequence[Feed]:
     """Return the clinic's own feeds that are open, oldest first."""
     return office.session.scalars(_living(office).where(Feed.case_id.is_(None))).all()
@@ -193,8 +199,10 @@ def clinic_feeds(office: Office) -> Sequence[Feed]:
 def stop_clinic_feed(office: Office, staff: Staff, feed_hash: str) -> None:
     """Stop one of the clinic's feeds.
 
-    Raises NotFound when there is none of that hash, or it is stopped already.
+    Raises NotFound when there is none of that hash, or it is stopped already, ReadOnly for an
+    account that may only read.
     """
+    _may_write(staff)
     with transaction(office):
         statement = _living(office).where(Feed.case_id.is_(None), Feed.hash == feed_hash).with_for_update()
         feed = office.session.scalars(statement).one_or_none()
@@ -348,11 +356,10 @@ def find(office: Office, raw: str) -> FoundFeed | None:
     return read(office, tuple(row), since)
 
 
-def _patient_feed(office: Office, row: Sequence[Any], since: dt.datetime) -> FoundFeed | None:
+def _patient_feed(office: Office, row: Sequence[Any], since: dt.datetime) -> FoundFeed:
     created, case_id, locale, protocol_id, version, care, details, *sums = row
     treatment = office.clinic.treatments.get(protocol_id)
-    if treatment is None:
-        return None
+    fingerprint = None if treatment is None else treatment.fingerprint
     languages = office.clinic.languages
     locale = locale if locale in languages else languages[0]
     return FoundFeed(
@@ -361,7 +368,7 @@ def _patient_feed(office: Office, row: Sequence[Any], since: dt.datetime) -> Fou
         since=since,
         modified=_newest(created, sums),
         state=_state(sums),
-        facts=(treatment.fingerprint, locale, version, care.value, details, office.clinic.calendar.care_at),
+        facts=(fingerprint, locale, version, care.value, details, office.clinic.calendar.care_at),
         case_id=case_id,
     )
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -32,6 +33,7 @@ EVERY_LANE = -1
 _TICK = TICK // dt.timedelta(seconds=1)
 _CLAIMS = Base.metadata.tables[Claim.__tablename__]
 _OCCUPANCIES = Base.metadata.tables[Occupancy.__tablename__]
+_BLOCKS = Base.metadata.tables[Block.__tablename__]
 _SET_HOLDER: Mapping[str, sa.BindParameter[Any]] = {
     name: sa.bindparam(f"set_{name}") for name in ("hold_id", "expires_at", "appointment_id")
 }
@@ -49,6 +51,28 @@ _BY_STRETCH: Mapping[sa.Table, tuple[sa.ColumnElement[bool], ...]] = {
     ),
     _OCCUPANCIES: (*_lane(_OCCUPANCIES), _OCCUPANCIES.c.start_at == sa.bindparam("begins_at")),
 }
+
+
+_HELD = ("clinic_id", "resource_id", "lane", "hold_id", "expires_at", "appointment_id")
+"""What the claims of one stretch have in common."""
+
+
+def _claim_ticks() -> sa.Insert:
+    """Return the statement that claims a stretch, in order; the database counts its ticks.
+
+    A row for each tick sent from here would cost more than all the rest of a booking.
+    """
+    tick = sa.select(sa.bindparam("first_tick", type_=sa.BigInteger).label("tick")).cte(
+        "ticks", recursive=True
+    )
+    tick = tick.union_all(
+        sa.select(tick.c.tick + 1).where(tick.c.tick + 1 < sa.bindparam("end_tick", type_=sa.BigInteger))
+    )
+    held = [sa.bindparam(name, type_=_CLAIMS.c[name].type) for name in _HELD]
+    return sa.insert(_CLAIMS).from_select([*_HELD, "tick"], sa.select(*held, tick.c.tick))
+
+
+_CLAIM = _claim_ticks()
 
 
 class Stretch(NamedTuple):
@@ -73,6 +97,8 @@ class Taken:
     """Lane and time by resource: booked, or held for somebody else."""
     lapsed: Mapping[Stretch, str] = field(default_factory=dict)
     """Held once for somebody else, with the hold."""
+    mine: frozenset[Stretch] = frozenset()
+    """Held for the case itself, or once held, wherever it lies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,12 +113,15 @@ class Choice:
     """When the times were first held; the clinic's notice counts from then while the hold stands."""
     until: dt.datetime
     """When the hold ends; not after `since` where nothing could be held."""
+    practitioners: Mapping[int, str | None] = field(default_factory=dict)
+    """Whose times they are, by session number, as the patient was shown them."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the choice in plain JSON types."""
         return {
             "arrivals": {str(ordinal): arrive.isoformat() for ordinal, arrive in self.arrivals.items()},
             "practitioner": self.practitioner_id,
+            "practitioners": {str(ordinal): each for ordinal, each in self.practitioners.items()},
             "since": self.since.isoformat(),
             "until": self.until.isoformat(),
         }
@@ -106,6 +135,7 @@ class Choice:
                 for ordinal, arrive in stored["arrivals"].items()
             },
             practitioner_id=stored["practitioner"],
+            practitioners={int(ordinal): each for ordinal, each in stored["practitioners"].items()},
             since=dt.datetime.fromisoformat(stored["since"]),
             until=dt.datetime.fromisoformat(stored["until"]),
         )
@@ -138,54 +168,87 @@ def apart(slots: Mapping[int, Slot]) -> dict[Stretch, int]:
 
 
 def load_taken(
-    office: Office, case: Case | None, start: dt.datetime, end: dt.datetime, *, without: Collection[str] = ()
+    office: Office,
+    case: Case | None,
+    spans: Sequence[tuple[dt.datetime, dt.datetime]],
+    *,
+    without: Collection[str] = (),
 ) -> Taken:
-    """Read, with one range query, what begins in [start, end), and the blocks that touch it.
+    """Read, with one query, what begins in one of the spans [start, end), and the blocks that touch it.
 
-    To `case` its own hold is free; `without` names appointments whose time counts as free.
+    To `case` its own hold is free; it is read whole, wherever it lies. `without` names appointments
+    whose time counts as free.
     """
-    sessions, blocks = _sessions(office, start, end, without), _blocks(office, start, end)
-    statement: sa.Executable = sa.union_all(sessions, blocks)
+    own, moving = case is not None, bool(without)
+    values = {
+        "clinic_id": office.clinic.id,
+        "now": office.now,
+        **{f"start_{number}": start for number, (start, _) in enumerate(spans)},
+        **{f"end_{number}": end for number, (_, end) in enumerate(spans)},
+        **({"hold_id": case.id} if case is not None else {}),
+        **({"without": list(without)} if moving else {}),
+    }
     # All at once: thousands of rows cost as much to fetch one by one as to read.
-    rows = office.session.execute(statement).all()
+    rows = office.connection.execute(_reading(len(spans), own=own, moving=moving), values).all()
     busy: dict[str, list[tuple[int, Interval]]] = defaultdict(list)
     lapsed: dict[Stretch, str] = {}
+    mine: set[Stretch] = set()
     for resource_id, lane, begins, ends, hold_id, has_run_out in rows:
-        if hold_id is not None and case is not None and hold_id == case.id:
-            continue
-        if hold_id is not None and has_run_out:
+        if hold_id is None:
+            busy[resource_id].append((lane, Interval(begins, ends)))
+        elif case is not None and hold_id == case.id:
+            mine.add(Stretch(resource_id, lane, begins, ends))
+        elif has_run_out:
             lapsed[Stretch(resource_id, lane, begins, ends)] = hold_id
         else:
             busy[resource_id].append((lane, Interval(begins, ends)))
-    return Taken(busy=busy, lapsed=lapsed)
+    return Taken(busy=busy, lapsed=lapsed, mine=frozenset(mine))
 
 
-def _sessions(
-    office: Office, start: dt.datetime, end: dt.datetime, without: Collection[str]
-) -> sa.SelectBase:
-    found = sa.select(
-        Occupancy.resource_id,
-        Occupancy.lane,
-        EpochSeconds(Occupancy.start_at),
-        EpochSeconds(Occupancy.end_at),
-        Occupancy.hold_id,
-        Occupancy.expires_at <= office.now,
-    ).where(Occupancy.clinic_id == office.clinic.id, Occupancy.start_at >= start, Occupancy.start_at < end)
-    if without:
-        others = Occupancy.appointment_id.not_in(without)
-        found = found.where(sa.or_(Occupancy.appointment_id.is_(None), others))
-    return found
+@cache
+def _reading(spans: int, *, own: bool, moving: bool) -> sa.CompoundSelect[Any]:
+    """Return the query of `load_taken`, which costs more to build than to run."""
+    stored = _OCCUPANCIES.c
+    begun = sa.select(
+        stored.resource_id,
+        stored.lane,
+        EpochSeconds(stored.start_at),
+        EpochSeconds(stored.end_at),
+        stored.hold_id,
+        stored.expires_at <= sa.bindparam("now"),
+    ).where(stored.clinic_id == sa.bindparam("clinic_id"))
+    taken = begun.where(
+        sa.or_(
+            *(
+                sa.and_(
+                    stored.start_at >= sa.bindparam(f"start_{number}"),
+                    stored.start_at < sa.bindparam(f"end_{number}"),
+                )
+                for number in range(spans)
+            )
+        )
+    )
+    if moving:
+        others = stored.appointment_id.not_in(sa.bindparam("without", expanding=True))
+        taken = taken.where(sa.or_(stored.appointment_id.is_(None), others))
+    held = [begun.where(stored.hold_id == sa.bindparam("hold_id"))] if own else []
+    return sa.union_all(taken, *held, _blocks(spans))
 
 
-def _blocks(office: Office, start: dt.datetime, end: dt.datetime) -> sa.SelectBase:
+def _blocks(spans: int) -> sa.Select[Any]:
+    by_hand = _BLOCKS.c
     return sa.select(
-        Block.resource_id,
+        by_hand.resource_id,
         sa.literal(EVERY_LANE),
-        EpochSeconds(Block.start_at),
-        EpochSeconds(Block.end_at),
+        EpochSeconds(by_hand.start_at),
+        EpochSeconds(by_hand.end_at),
         sa.null(),
         sa.false(),
-    ).where(Block.clinic_id == office.clinic.id, Block.end_at > start, Block.start_at < end)
+    ).where(
+        by_hand.clinic_id == sa.bindparam("clinic_id"),
+        by_hand.end_at > sa.bindparam("start_0"),
+        by_hand.start_at < sa.bindparam(f"end_{spans - 1}"),
+    )
 
 
 def hold(office: Office, case: Case, wanted: Collection[Stretch], taken: Taken, until: dt.datetime) -> None:
@@ -213,7 +276,7 @@ def free(office: Office, appointment_ids: Collection[str]) -> None:
     """Free the time of appointments that are cancelled or about to move."""
     for table in (_CLAIMS, _OCCUPANCIES):
         which = (table.c.clinic_id == office.clinic.id, table.c.appointment_id.in_(appointment_ids))
-        office.session.connection({"mapper": Claim}).execute(sa.delete(table).where(*which))
+        office.connection.execute(sa.delete(table).where(*which))
 
 
 def release(office: Office, case: Case) -> None:
@@ -247,9 +310,9 @@ def _stored(office: Office, *which: sa.ColumnElement[bool], limit: int | None = 
 
 
 def _settle(office: Office, case: Case, wanted: Mapping[Stretch, Mapping[str, Any]], taken: Taken) -> None:
-    mine = _stored(office, Occupancy.hold_id == case.id)
+    mine = taken.mine
     fresh = {stretch: values for stretch, values in wanted.items() if stretch not in mine}
-    _delete(office, {stretch: hold_id for stretch, hold_id in mine.items() if stretch not in wanted})
+    _delete(office, dict.fromkeys(mine - wanted.keys(), case.id))
     _delete(office, _in_the_way(fresh, taken.lapsed), lapsed=True)
     kept = {stretch: values for stretch, values in wanted.items() if stretch in mine}
     if _update(office, case, kept) != sum(1 + len(stretch.ticks) for stretch in kept):
@@ -288,35 +351,26 @@ def _update(office: Office, case: Case, kept: Mapping[Stretch, Mapping[str, Any]
 
 
 def _insert(office: Office, fresh: Mapping[Stretch, Mapping[str, Any]]) -> None:
-    _many(office, sa.insert(_CLAIMS), list(claim_rows(office, fresh)))
-    _many(
-        office,
-        sa.insert(_OCCUPANCIES),
-        [
-            {
-                "clinic_id": office.clinic.id,
-                "resource_id": stretch.resource_id,
-                "lane": stretch.lane,
-                "start_at": instant(stretch.start),
-                "end_at": instant(stretch.end),
-                **fresh[stretch],
-            }
-            for stretch in sorted(fresh)
-        ],
-    )
-
-
-def claim_rows(office: Office, fresh: Mapping[Stretch, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield one row for each tick of each stretch, in key order."""
-    for stretch in sorted(fresh):
-        common = {
+    ordered = sorted(fresh)
+    common = [
+        {
             "clinic_id": office.clinic.id,
             "resource_id": stretch.resource_id,
             "lane": stretch.lane,
             **fresh[stretch],
         }
-        for tick in stretch.ticks:
-            yield {**common, "tick": tick}
+        for stretch in ordered
+    ]
+    claims = [
+        {**each, "first_tick": stretch.ticks.start, "end_tick": stretch.ticks.stop}
+        for stretch, each in zip(ordered, common, strict=True)
+    ]
+    _many(office, _CLAIM, claims)
+    stretches = [
+        {**each, "start_at": instant(stretch.start), "end_at": instant(stretch.end)}
+        for stretch, each in zip(ordered, common, strict=True)
+    ]
+    _many(office, sa.insert(_OCCUPANCIES), stretches)
 
 
 def _key(office: Office, table: sa.Table, stretch: Stretch) -> dict[str, Any]:
@@ -338,5 +392,4 @@ def _many(office: Office, statement: sa.Executable, rows: Sequence[dict[str, Any
     """Run a statement for every row in one round trip where the driver can; return how many rows changed."""
     if not rows:
         return 0
-    connection = office.session.connection({"mapper": Claim})
-    return connection.execute(statement, rows).rowcount
+    return office.connection.execute(statement, rows).rowcount

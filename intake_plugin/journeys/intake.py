@@ -16,15 +16,17 @@ import sqlalchemy as sa
 
 from intake_plugin.clinical import answers as answering
 from intake_plugin.clinical import screening as screens
-from intake_plugin.clinical.answers import Answer, PartialDate
-from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome
+from intake_plugin.clinical.answers import Answer, Answers, PartialDate
+from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome, Protocol
 from intake_plugin.clinical.questionnaire import first_unanswered, outdated, prune, walk
 from intake_plugin.clinical.screening import Screening
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
 from intake_plugin.journeys import holding
 from intake_plugin.journeys.office import Office, note, writing
+from intake_plugin.records import tokens
+from intake_plugin.records.base import Base
 from intake_plugin.records.sealed import current_keyring
-from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState
+from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState, TokenPurpose
 
 
 class Step(NamedTuple):
@@ -72,6 +74,21 @@ GIVEN, OUTDATED = "given", "outdated"
 AGAINST = (CaseState.STOPPED, CaseState.DECLINED, CaseState.REVIEW, CaseState.BOOKED)
 """States of an earlier case that may stand against a new one of the same person."""
 
+_CASES = Base.metadata.tables[Case.__tablename__]
+_PERSON = (
+    sa.select(_CASES.c.id)
+    .where(
+        _CASES.c.clinic_id == sa.bindparam("clinic_id"),
+        _CASES.c.email_index.in_(sa.bindparam("indexes", expanding=True)),
+    )
+    .order_by(_CASES.c.id)
+    .with_for_update()
+)
+UNDER_WAY = frozenset(
+    {CaseState.DRAFT, CaseState.REVIEW, CaseState.WAITING, CaseState.CONSENT, CaseState.BOOKING}
+)
+"""States that can still lead to a booking."""
+
 REOPENS = frozenset({CaseState.WAITING, CaseState.CONSENT, CaseState.BOOKING})
 
 
@@ -81,32 +98,62 @@ def identity_of(case: Case) -> Identity | None:
     return None if stored is None else Identity.from_json(stored)
 
 
-def given_of(case: Case) -> dict[str, Answer]:
+class _Opened(NamedTuple):
+    """What the seals of a case hold, opened once; `counting` by protocol and day."""
+
+    sealed: tuple[bytes, bytes | None]
+    given: Answers
+    outdated: frozenset[str]
+    standing: Answers
+    counting: dict[tuple[Protocol, dt.date], Answers]
+
+
+def _opened(case: Case) -> _Opened:
+    # Kept with the row itself: the next request loads the row anew and opens it anew, and a value
+    # sealed since is another value.
+    memory = sa.inspect(case).info
+    sealed = case.answers_sealed, case.identity_sealed
+    opened: _Opened | None = memory.get("opened")
+    if opened is None or opened.sealed != sealed:
+        opened = memory["opened"] = _open(case, sealed)
+    return opened
+
+
+def _open(case: Case, sealed: tuple[bytes, bytes | None]) -> _Opened:
+    stored, identity = case.answers, identity_of(case)
+    given = answering.from_json(stored.get(GIVEN, {}))
+    outdated_ids = frozenset(stored.get(OUTDATED, ()))
+    standing = {key: value for key, value in given.items() if key not in outdated_ids}
+    if identity is not None:
+        standing[BIRTH_DATE] = PartialDate.of(identity.birth_date)
+    return _Opened(sealed, given, outdated_ids, standing, {})
+
+
+def given_of(case: Case) -> Answers:
     """Return every answer ever given in the draft, for the forms; see `answers_of` for those that count."""
-    return answering.from_json(case.answers.get(GIVEN, {}))
+    return _opened(case).given
 
 
-def answers_of(case: Case) -> dict[str, Answer]:
+def answers_of(case: Case) -> Answers:
     """Return the answers that stand, with the date of birth once it is known.
 
     An answer given about another area, say, than the one chosen since does not stand: its question
     is open again, and its form shows what was answered before.
     """
-    outdated_ids = _outdated_ids(case)
-    standing = {key: value for key, value in given_of(case).items() if key not in outdated_ids}
-    identity = identity_of(case)
-    if identity is not None:
-        standing[BIRTH_DATE] = PartialDate.of(identity.birth_date)
-    return standing
+    return _opened(case).standing
 
 
-def counting_of(office: Office, case: Case) -> dict[str, Answer]:
+def counting_of(office: Office, case: Case) -> Answers:
     """Return the answers that a submit would screen: those that stand to questions still asked."""
-    return prune(office.protocol_of(case), answers_of(case), today=office.today)[0]
+    opened, protocol = _opened(case), office.protocol_of(case)
+    key = protocol, office.today
+    if key not in opened.counting:
+        opened.counting[key] = prune(protocol, opened.standing, today=office.today)[0]
+    return opened.counting[key]
 
 
 def _outdated_ids(case: Case) -> frozenset[str]:
-    return frozenset(case.answers.get(OUTDATED, ()))
+    return _opened(case).outdated
 
 
 def answers_hash(case: Case) -> str:
@@ -123,13 +170,13 @@ def answers_hashes(case: Case) -> tuple[str, ...]:
     return current_keyring().macs("answers", canonical.encode())
 
 
-def submitted_hashes(case: Case) -> frozenset[str]:
-    """Return every hash that stands for the answers this case was submitted with; none before that.
+def is_submitted(case: Case, hashed: str) -> bool:
+    """Whether a hash stands for the answers this case was submitted with; none does before that.
 
     What was signed or decided on them counts although the keys have changed in between.
     """
     stored = case.answers_hash
-    return frozenset() if stored is None else frozenset({stored, *answers_hashes(case)})
+    return stored is not None and (hashed == stored or hashed in answers_hashes(case))
 
 
 def screening_of(case: Case) -> Screening | None:
@@ -144,8 +191,23 @@ def dropped_of(case: Case) -> tuple[str, ...]:
     return () if stored is None else tuple(stored["dropped"])
 
 
+def lifted_of(case: Case) -> frozenset[str]:
+    """Return what a clinician's decision lifted for these answers."""
+    return frozenset((case.screening or {}).get("lifted", ()))
+
+
+def is_retired(office: Office, case: Case) -> bool:
+    """Whether a case on its way to a booking has to end, because the clinic has retired its treatment.
+
+    What is booked by then stays booked, and can be moved and cancelled.
+    """
+    return case.state in UNDER_WAY and office.treatment_of(case).retired
+
+
 def next_step(office: Office, case: Case) -> Step:
     """Return the furthest page this case may be on now."""
+    if is_retired(office, case):
+        return Step("manage")
     if case.state == CaseState.DRAFT:
         return _draft_step(office, case)
     return Step(open_steps(office, case)[-1])
@@ -186,6 +248,8 @@ def require(office: Office, case: Case, step: str, key: str | None = None) -> No
     Raises OutOfTurn with the step where the patient belongs, NotFound for a page of questions
     that the protocol does not have or does not ask now.
     """
+    if is_retired(office, case):
+        raise OutOfTurn("manage")
     if case.state != CaseState.DRAFT:
         if step not in open_steps(office, case):
             raise OutOfTurn(next_step(office, case).name)
@@ -219,7 +283,8 @@ def identify(office: Office, case: Case, identity: Identity) -> None:
 def answer(office: Office, case: Case, key: str, given: Mapping[str, Answer | None]) -> None:
     """Store the answers of one page; None takes an answer back.
 
-    An answer that another one was given about (the area, say) opens that other question again.
+    An answer that another one was given about (the area, say) opens that other question again. The
+    draft, and the devices it is open on, live as long again.
 
     Raises OutOfTurn or NotFound when the page cannot be answered now, ValueError for an answer to
     a question that is not on it.
@@ -237,7 +302,8 @@ def answer(office: Office, case: Case, key: str, given: Mapping[str, Answer | No
             GIVEN: answering.to_json(after),
             OUTDATED: sorted((_outdated_ids(locked) | reopened) & after.keys() - given.keys()),
         }
-        locked.expires_at = office.now + office.settings.draft_lifetime
+        until = locked.expires_at = office.now + office.settings.draft_lifetime
+        tokens.prolong(office.session, office.clinic.id, locked.id, TokenPurpose.SESSION, office.now, until)
         note(office, locked, "answer", {"page": key, "answers": answers_hash(locked)})
 
 
@@ -314,6 +380,33 @@ def contradicted(office: Office, case: Case) -> bool:
     return any(_same_person(identity, other) and _stands_against(office, other) for other in others)
 
 
+def stands_alone(office: Office, case: Case) -> bool:
+    """Whether nothing that happened beside this locked case stands against booking it.
+
+    Two cases of one person may have been submitted before either was booked. All of the person's
+    cases are locked, so that of two at the same moment one is decided after the other. What a
+    clinician has cleared stays cleared.
+    """
+    identity = identity_of(case)
+    if identity is None or screens.CONFLICT in lifted_of(case):
+        return True
+    theirs = {"clinic_id": office.clinic.id, "indexes": office.keyring.email_indexes(identity.email)}
+    return len(office.connection.scalars(_PERSON, theirs).all()) == 1 or not contradicted(office, case)
+
+
+def refer(office: Office, case: Case) -> None:
+    """Send a locked case to a clinician because the same person has another one."""
+    screening = screening_of(case)
+    if screening is None:
+        raise OutOfTurn(next_step(office, case).name)
+    screening = screens.with_conflict(screening, office.protocol_of(case), office.locale_of(case))
+    holding.release(office, case)
+    case.screening = {**(case.screening or {}), "screening": screens.to_json(screening)}
+    case.outcome, case.not_before = screening.outcome, screening.not_before
+    case.state, case.plan = state_after(screening), None
+    note(office, case, "refer", {"rules": [finding.rule_id for finding in screening.findings]})
+
+
 def _same_person(identity: Identity, other: Case) -> bool:
     theirs = identity_of(other)
     return theirs is not None and theirs.birth_date == identity.birth_date
@@ -360,6 +453,8 @@ def reopen(office: Office, case: Case) -> None:
             return
         if locked.state not in REOPENS:
             raise OutOfTurn(next_step(office, locked).name)
+        if is_retired(office, locked):
+            raise OutOfTurn("manage")
         holding.release(office, locked)
         give_back(office, locked)
         note(office, locked, "reopen", {})

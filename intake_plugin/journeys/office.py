@@ -3,8 +3,11 @@
 Rules of writing, in words:
 
 - A use case commits once, at its end; what fails before leaves nothing behind.
-- The case's row is locked before it is read for writing, and its version is checked on the way
-  out, so that of two tabs one wins and the other is told (`Stale`).
+- The case's row is locked before anything is decided from it, and read again if it has changed
+  since it was read. Its version is checked on the way out, so that of two tabs one wins and the
+  other is told (`Stale`). Every write to a case goes through the ORM, which counts the version.
+- A transaction that decides anything sees what others have committed by then. Where the one that
+  a request has begun reads from a snapshot, it is ended first and another begun.
 - On SQLite, which locks no rows, the same step takes the database's one write lock, so that what
   is read afterwards stays true until the commit.
 - Locks are taken in one order: case, then claims in key order, then the head of the audit chain.
@@ -27,13 +30,21 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
 from intake_plugin.clinical.protocol import Protocol, Texts
-from intake_plugin.errors import Busy, NotFound, Stale, TimeTaken
+from intake_plugin.errors import Busy, NotFound, NoTreatment, Stale, TimeTaken
 from intake_plugin.records import audit, locks
+from intake_plugin.records.base import Base
 from intake_plugin.records.keyring import KeyRing
 from intake_plugin.records.tables import AuditEntry, Case
 from intake_plugin.settings import Clinic, Settings, Treatment
 
 T = TypeVar("T")
+
+_CASES = Base.metadata.tables[Case.__tablename__]
+_LOCK = (
+    sa.select(_CASES.c.version)
+    .where(_CASES.c.clinic_id == sa.bindparam("clinic_id"), _CASES.c.id == sa.bindparam("case_id"))
+    .with_for_update()
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -47,19 +58,28 @@ class Office:
     now: dt.datetime
 
     @property
+    def connection(self) -> sa.Connection:
+        """The current transaction, for statements on tables; they do not flush what is pending."""
+        return self.session.connection({"mapper": Case})
+
+    @property
     def today(self) -> dt.date:
         """The clinic's own calendar date."""
         return self.now.astimezone(self.clinic.zone).date()
 
+    def find_treatment(self, case: Case) -> Treatment | None:
+        """Return the treatment a case is for, or None when the clinic's profile no longer has it."""
+        return self.clinic.treatments.get(case.protocol_id)
+
     def treatment_of(self, case: Case) -> Treatment:
         """Return the treatment a case is for.
 
-        Raises NotFound when the clinic's profile no longer offers it.
+        Raises NoTreatment when the clinic's profile no longer has it.
         """
-        try:
-            return self.clinic.treatments[case.protocol_id]
-        except KeyError:
-            raise NotFound(f"{self.clinic.name} no longer offers {case.protocol_id!r}.") from None
+        treatment = self.find_treatment(case)
+        if treatment is None:
+            raise NoTreatment(self.clinic.name, case.protocol_id)
+        return treatment
 
     def protocol_of(self, case: Case) -> Protocol:
         """Return the protocol a case is screened by, with the clinic's changes."""
@@ -72,6 +92,10 @@ class Office:
     def texts_of(self, case: Case) -> Texts:
         """Return the protocol's words in the case's language."""
         return self.protocol_of(case).texts[self.locale_of(case)]
+
+    def title_of(self, case: Case) -> str:
+        """Return what the case's treatment is called, nothing when the profile no longer has it."""
+        return "" if self.find_treatment(case) is None else self.texts_of(case).title
 
 
 PATIENT = audit.Actor(kind="patient", id="")
@@ -95,8 +119,8 @@ def transaction(office: Office) -> Iterator[None]:
     failure of the database stays what it is.
     """
     try:
-        connection = office.session.connection({"mapper": Case})
-        with locks.patience(connection, office.settings.lock_timeout):
+        _see_others(office)
+        with locks.patience(office.connection, office.settings.lock_timeout):
             yield
             office.session.flush()
         office.session.commit()
@@ -114,28 +138,50 @@ def transaction(office: Office) -> Iterator[None]:
         raise
 
 
+def _see_others(office: Office) -> None:
+    connection = office.connection
+    if not locks.sees_only_a_snapshot(connection):
+        return
+    # Committed, not rolled back: the site's own code may have left something pending.
+    office.session.commit()
+    if connection.dialect.name != "sqlite":
+        office.session.connection({"mapper": Case}, execution_options={"isolation_level": "READ COMMITTED"})
+
+
 @contextmanager
 def writing(office: Office, case: Case) -> Iterator[Case]:
     """Lock `case`, yield it as it is stored now, and commit (see `transaction`)."""
+    # From its identity: asking a row of an ended transaction for its id would read before locking.
+    _, case_id = sa.inspect(case).identity or (case.clinic_id, case.id)
     with transaction(office):
-        _lock_sqlite(office, case)
-        statement = (
-            sa.select(Case)
-            .where(Case.clinic_id == office.clinic.id, Case.id == case.id)
-            .with_for_update()
-            .execution_options(populate_existing=True)
-        )
-        locked = office.session.scalars(statement).one_or_none()
+        _lock_sqlite(office, case_id)
+        locked = _lock(office, case, case_id)
         if locked is None:
             raise NotFound("This case is no longer stored.")
         yield locked
-        locked.updated_at = office.now
 
 
-def _lock_sqlite(office: Office, case: Case) -> None:
-    if office.session.get_bind(Case).dialect.name == "sqlite":
-        mine = sa.update(Case).where(Case.clinic_id == office.clinic.id, Case.id == case.id)
-        office.session.execute(mine.values(id=Case.id), execution_options={"synchronize_session": False})
+def _lock(office: Office, case: Case, case_id: str) -> Case | None:
+    """Lock the case's row and return the case as it is stored now, or None if it is gone."""
+    known = sa.inspect(case)
+    version = known.dict.get("version") if known.session is office.session else None
+    if version is not None:
+        mine = {"clinic_id": office.clinic.id, "case_id": case_id}
+        if office.connection.scalar(_LOCK, mine) == version:
+            return case
+    statement = (
+        sa.select(Case)
+        .where(Case.clinic_id == office.clinic.id, Case.id == case_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return office.session.scalars(statement).one_or_none()
+
+
+def _lock_sqlite(office: Office, case_id: str) -> None:
+    if office.connection.dialect.name == "sqlite":
+        mine = sa.update(_CASES).where(_CASES.c.clinic_id == office.clinic.id, _CASES.c.id == case_id)
+        office.connection.execute(mine.values(id=_CASES.c.id))
 
 
 def decided(office: Office, act: Callable[[], T]) -> T:
@@ -167,7 +213,9 @@ def note(
     *,
     actor: audit.Actor = PATIENT,
 ) -> AuditEntry:
-    """Leave the audit entry of an act on a case in the current transaction."""
+    """Leave the audit entry of an act on a case in the current transaction; the act's last write."""
+    if sa.inspect(case).modified:
+        case.updated_at = office.now
     if actor is PATIENT:
         actor = audit.Actor(kind="patient", id=case.id)
     return audit.record(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import sqlalchemy as sa
 
@@ -15,7 +16,7 @@ from intake_plugin.clinical.answers import Answer
 from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome, Question
 from intake_plugin.clinical.questionnaire import walk
 from intake_plugin.clinical.screening import NUMBING, Screening
-from intake_plugin.errors import NotFound, OutOfTurn, Stale
+from intake_plugin.errors import NotFound, OutOfTurn, ReadOnly, Stale
 from intake_plugin.journeys import holding
 from intake_plugin.journeys.intake import (
     Identity,
@@ -31,6 +32,7 @@ from intake_plugin.journeys.suitability import UNDECIDABLE, WITHOUT, blocking
 from intake_plugin.records import audit
 from intake_plugin.records.tables import (
     Appointment,
+    AppointmentState,
     AuditEntry,
     Case,
     CaseState,
@@ -38,9 +40,12 @@ from intake_plugin.records.tables import (
     Signature,
     Verdict,
 )
+from intake_plugin.settings import Treatment
 from intake_plugin.state import Staff
 
 PAGE_SIZE = 25
+HISTORY_SHOWN = 50
+"""How many entries of a case's history are read: each look at the case adds one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -78,6 +83,8 @@ class WholeCase:
 
     case: Case
     identity: Identity | None
+    treatment: Treatment | None
+    """None when the clinic's profile no longer has it: then nothing tells what was asked."""
     answered: tuple[Answered, ...]
     dropped: tuple[str, ...]
     screening: Screening | None
@@ -85,6 +92,9 @@ class WholeCase:
     signatures: Sequence[Signature]
     appointments: Sequence[Appointment]
     entries: Sequence[AuditEntry]
+    """The newest of its history, newest first."""
+    history: int
+    """How many entries its history has."""
     related: Sequence[Case]
     """Other cases with the same e-mail address."""
     verdicts: tuple[Verdict, ...]
@@ -128,7 +138,11 @@ def _first_appointments(office: Office, case_ids: Sequence[str]) -> dict[str, dt
         return {}
     statement = (
         sa.select(Appointment.case_id, sa.func.min(Appointment.arrive_at))
-        .where(Appointment.clinic_id == office.clinic.id, Appointment.case_id.in_(case_ids))
+        .where(
+            Appointment.clinic_id == office.clinic.id,
+            Appointment.case_id.in_(case_ids),
+            Appointment.state == AppointmentState.BOOKED,
+        )
         .group_by(Appointment.case_id)
     )
     return dict(office.session.execute(statement).all())
@@ -142,6 +156,7 @@ def whole(office: Office, staff: Staff, reference: str) -> WholeCase:
         found = WholeCase(
             case=case,
             identity=identity_of(case),
+            treatment=office.find_treatment(case),
             answered=_answered(office, case),
             dropped=dropped_of(case),
             screening=screening_of(case),
@@ -163,14 +178,33 @@ def whole(office: Office, staff: Staff, reference: str) -> WholeCase:
             entries=session.scalars(
                 sa.select(AuditEntry)
                 .where(AuditEntry.clinic_id == mine[0], AuditEntry.object_id == mine[1])
-                .order_by(AuditEntry.seq)
+                .order_by(AuditEntry.seq.desc())
+                .limit(HISTORY_SHOWN)
             ).all(),
+            history=_history(office, case),
             related=_related(office, case),
-            verdicts=verdicts_for(case),
+            verdicts=verdicts_for(office, case),
             numbing_choices=numbing_choices(office, case),
         )
         note(office, case, "read", {"reference": reference}, actor=audit.Actor(kind="staff", id=staff.id))
     return found
+
+
+def orphans(office: Office) -> dict[str, Sequence[str]]:
+    """Return references of the clinic's cases by the treatment that its profile no longer has."""
+    rows = office.session.execute(
+        sa.select(Case.protocol_id, Case.reference)
+        .where(
+            Case.clinic_id == office.clinic.id,
+            Case.submitted_at.is_not(None),
+            Case.protocol_id.not_in(list(office.clinic.treatments)),
+        )
+        .order_by(Case.protocol_id, Case.reference)
+    ).all()
+    return {
+        protocol_id: [reference for _, reference in group]
+        for protocol_id, group in groupby(rows, key=lambda row: row.protocol_id)
+    }
 
 
 def by_reference(office: Office, reference: str) -> Case:
@@ -185,6 +219,13 @@ def by_reference(office: Office, reference: str) -> Case:
     if case is None:
         raise NotFound(f"{office.clinic.name} has no case {reference!r}.")
     return case
+
+
+def _history(office: Office, case: Case) -> int:
+    statement = sa.select(sa.func.count()).where(
+        AuditEntry.clinic_id == office.clinic.id, AuditEntry.object_id == case.id
+    )
+    return office.session.scalar(statement) or 0
 
 
 def _related(office: Office, case: Case) -> Sequence[Case]:
@@ -205,6 +246,8 @@ def _related(office: Office, case: Case) -> Sequence[Case]:
 
 
 def _answered(office: Office, case: Case) -> tuple[Answered, ...]:
+    if office.find_treatment(case) is None:
+        return ()
     given = answers_of(case)
     submitted = (case.submitted_at or office.now).astimezone(office.clinic.zone).date()
     return tuple(
@@ -215,13 +258,22 @@ def _answered(office: Office, case: Case) -> tuple[Answered, ...]:
     )
 
 
-def verdicts_for(case: Case) -> tuple[Verdict, ...]:
+def verdicts_for(office: Office, case: Case) -> tuple[Verdict, ...]:
     """Return what can be decided about a case now; none for one that has ended or is booked.
 
     A stop is cleared only where every rule behind it lets a clinician, and nothing is cleared on a
     screening that failed. To ask again is always possible, also where a patient pressed the wrong
-    button.
+    button. Of a retired treatment a case can only be declined, of one that the profile no longer
+    has nothing can be decided.
     """
+    treatment = office.find_treatment(case)
+    if treatment is None:
+        return ()
+    found = _verdicts_in(case)
+    return (Verdict.DECLINE,) if found and treatment.retired else found
+
+
+def _verdicts_in(case: Case) -> tuple[Verdict, ...]:
     screening = screening_of(case)
     if screening is None:
         return ()
@@ -246,10 +298,11 @@ def numbing_choices(office: Office, case: Case) -> tuple[str, ...]:
     Ids of stocked products that no caution rules out, then `WITHOUT`.
     """
     screening = screening_of(case)
-    if screening is None or all(finding.rule_id != NUMBING for finding in screening.findings):
+    treatment = office.find_treatment(case)
+    if screening is None or treatment is None or all(each.rule_id != NUMBING for each in screening.findings):
         return ()
     blocked = {each.product_id for each in screening.numbing.refusals if each.effect == "block"}
-    stock = office.treatment_of(case).numbing.stock
+    stock = treatment.numbing.stock
     return (*(product for product in stock if product not in blocked), WITHOUT)
 
 
@@ -275,16 +328,16 @@ def decide(office: Office, staff: Staff, reference: str, ruling: Ruling) -> None
     """Decide a case with a note and the clinician's name.
 
     "Clear" lifts the findings that stand and keeps the protocol's dates; "clear from" also sets
-    the date; "ask again" gives the answers back to the patient. Raises NotFound for somebody who
+    the date; "ask again" gives the answers back to the patient. Raises ReadOnly for somebody who
     may only read, OutOfTurn when this cannot be decided (now), Stale when the case changed since
     the page was shown, ValueError for a ruling that contradicts itself.
     """
     if staff.role != "decide":
-        raise NotFound("Your account can read cases but not decide them.")
+        raise ReadOnly("Your account can read cases but not decide them.")
     _refuse_contradiction(office, ruling)
     with writing(office, by_reference(office, reference)) as case:
         screening = screening_of(case)
-        if screening is None or ruling.verdict not in verdicts_for(case):
+        if screening is None or ruling.verdict not in verdicts_for(office, case):
             raise OutOfTurn(next_step(office, case).name)
         if case.version != ruling.version:
             raise Stale("The case has changed since this page was shown. Read it once more.")

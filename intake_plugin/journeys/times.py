@@ -8,24 +8,28 @@ validates what a patient chose.
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from intake_plugin.clinical.course import CoursePlan, area_of, plan_course
 from intake_plugin.clinical.numbing import NumbingChoice, NumbingPlan, home_contact
 from intake_plugin.clinical.numbing import plan as plan_numbing
 from intake_plugin.journeys import busy
-from intake_plugin.journeys.holding import EVERY_LANE, Taken, load_taken
+from intake_plugin.journeys.holding import EVERY_LANE, Stretch, Taken, load_taken
 from intake_plugin.journeys.intake import answers_of
 from intake_plugin.journeys.office import Office
-from intake_plugin.journeys.suitability import Unsuitable, numbing_of
+from intake_plugin.journeys.suitability import Unsuitable, numbing_of, numbing_signed
 from intake_plugin.records.tables import TICK, Case
-from intake_plugin.scheduling.clocks import Interval
-from intake_plugin.scheduling.hours import merge, open_intervals
+from intake_plugin.scheduling.clocks import Interval, instant
+from intake_plugin.scheduling.hours import Dates, merge, open_intervals
 from intake_plugin.scheduling.slots import ResourceCalendar, Span, Sweep, by_lane
 from intake_plugin.settings import Closure, Hours, Resource
 
-_MARGIN = dt.timedelta(days=2)
+_DAY = dt.timedelta(days=1)
+_MARGIN = 2 * _DAY
 """A visit may run over midnight, and buffers further."""
 
 
@@ -38,6 +42,8 @@ class Session:
     contact: dt.timedelta | None
     span: Span
     course: CoursePlan
+    stock: tuple[str, ...] | None = None
+    """The numbing product that was signed for, or none; None before that, when the clinic's all count."""
 
     def numbing(self, treatment: dt.datetime) -> NumbingPlan | None:
         """Return when the cream goes on and off for a treatment that starts at `treatment`."""
@@ -46,9 +52,21 @@ class Session:
 
 def session_of(office: Office, case: Case) -> Session:
     """Work out what each session of this case needs, as the answers count today."""
+    return _session(office, case, numbing_of(office, case))
+
+
+def session_signed(office: Office, case: Case, product_id: str | None) -> Session:
+    """Work out what a booked session needs, with the numbing product that was signed for, by id.
+
+    Raises NotAsSigned when that product is not used any more.
+    """
+    stock = () if product_id is None else (product_id,)
+    return replace(_session(office, case, numbing_signed(office, case, product_id)), stock=stock)
+
+
+def _session(office: Office, case: Case, choice: NumbingChoice) -> Session:
     protocol, answers = office.protocol_of(case), answers_of(case)
     policy, timeline = office.treatment_of(case).numbing, protocol.timeline
-    choice = numbing_of(office, case)
     product = choice.product
     contact = None if product is None else _contact(choice, policy.contact.get(product.id))
     home = case.numbing_home and policy.home == "approved"
@@ -80,17 +98,19 @@ def gap_of(course: CoursePlan, date: dt.date) -> tuple[dt.date, dt.date, dt.date
 
 
 def taken_of(
-    office: Office, case: Case | None, first: dt.date, last: dt.date, *, without: Collection[str] = ()
+    office: Office, case: Case | None, reach: Sequence[Dates], *, without: Collection[str] = ()
 ) -> Taken:
-    """Load what is taken from `first` to `last`, local dates, both included, as this case sees it.
+    """Load what is taken on the local dates of `reach`, sorted, as this case sees it.
 
-    A stretch is looked for from the day before, because it may run over midnight. `without` names
-    the appointments that are about to move: what they take counts as free. What a calendar from
-    outside calls busy takes every lane.
+    A stretch is looked for from the day before to the day after, because it may run over midnight.
+    `without` names the appointments that are about to move: what they take counts as free. What a
+    calendar from outside calls busy takes every lane.
     """
-    start = midnight_of(office, first - dt.timedelta(days=1))
-    taken = load_taken(office, case, start, midnight_of(office, last + dt.timedelta(days=1)), without=without)
-    outside = busy.blocked(office, start, midnight_of(office, last + _MARGIN))
+    spans = [
+        (midnight_of(office, first - _DAY), midnight_of(office, last + _MARGIN)) for first, last in reach
+    ]
+    taken = load_taken(office, case, spans, without=without)
+    outside = busy.blocked(office, spans[0][0], spans[-1][1])
     if not outside:
         return taken
     together = {
@@ -107,27 +127,26 @@ def sweep_of(
     office: Office,
     case: Case,
     session: Session,
-    first: dt.date,
-    last: dt.date,
+    reach: Sequence[Dates],
     *,
     taken: Taken | None = None,
     since: dt.datetime | None = None,
 ) -> Sweep:
-    """Return the sweep of `first` to `last`, local dates, both included, for a case.
+    """Return the sweep of the local dates of `reach`, sorted, for a case.
 
     `taken` is loaded where it is not given. `since` is the moment from which the clinic's notice
     counts, now if left out.
     """
+    taken = taken or taken_of(office, case, reach)
     return sweep_for(
         office,
         protocol_id=case.protocol_id,
         span=session.span,
-        first=first,
-        last=last,
-        taken=taken or taken_of(office, case, first, last),
+        reach=reach,
+        taken=taken,
         since=since,
         not_before=case.not_before,
-        forbidden=Unsuitable(office, case),
+        forbidden=Unsuitable(office, case, stock=session.stock),
     )
 
 
@@ -136,8 +155,7 @@ def sweep_for(
     *,
     protocol_id: str,
     span: Span,
-    first: dt.date,
-    last: dt.date,
+    reach: Sequence[Dates],
     taken: Taken,
     since: dt.datetime | None = None,
     not_before: dt.date | None = None,
@@ -145,7 +163,7 @@ def sweep_for(
 ) -> Sweep:
     """Return the sweep for visits of this span, whoever comes; see `sweep_of`."""
     clinic = office.clinic
-    openings = _Openings(office, first, last)
+    openings = _Openings(office, reach)
     return Sweep(
         zone=clinic.zone,
         grid=clinic.booking.grid,
@@ -157,18 +175,41 @@ def sweep_for(
         ),
         needs=tuple(dict.fromkeys(resource.kind for resource in clinic.resources)),
         earliest=(since or office.now) + clinic.booking.notice,
-        latest=midnight_of(office, last + dt.timedelta(days=1)),
+        latest=midnight_of(office, reach[-1].last + _DAY),
         not_before=not_before,
         forbidden=forbidden,
         tick=TICK,
+        held=_by_date(taken.mine, clinic.zone),
     )
 
 
-class _Openings:
-    """The openings of a range of dates, worked out once for all resources with the same hours."""
+def _by_date(held: Collection[Stretch], zone: ZoneInfo) -> dict[dt.date, set[tuple[str, int]]]:
+    found: dict[dt.date, set[tuple[str, int]]] = defaultdict(set)
+    for each in held:
+        found[instant(each.start).astimezone(zone).date()].add((each.resource_id, each.lane))
+    return found
 
-    def __init__(self, office: Office, first: dt.date, last: dt.date) -> None:
-        self._zone, self._first, self._last = office.clinic.zone, first, last
+
+_Weekly = tuple[tuple[int, tuple[tuple[dt.time, dt.time], ...]], ...]
+"""`Hours` as pairs, which can be a key."""
+
+
+@lru_cache(maxsize=128)
+def _open(
+    hours: _Weekly, zone: ZoneInfo, first: dt.date, last: dt.date, closures: tuple[Closure, ...]
+) -> tuple[Interval, ...]:
+    # The same for every patient who looks at these dates, and for the same one on the next page.
+    return tuple(open_intervals(dict(hours), zone, first, last, closures))
+
+
+class _Openings:
+    """The openings of some dates, worked out once for all resources with the same hours.
+
+    The day after each is among them, because a visit may run over midnight.
+    """
+
+    def __init__(self, office: Office, reach: Sequence[Dates]) -> None:
+        self._zone, self._reach = office.clinic.zone, reach
         self._known: dict[tuple[int, tuple[Closure, ...]], tuple[Interval, ...]] = {}
 
     def of(self, hours: Hours, closures: tuple[Closure, ...]) -> tuple[Interval, ...]:
@@ -176,8 +217,16 @@ class _Openings:
         # Hours are mappings, which cannot be keys; the clinic's profile outlives this object.
         key = id(hours), closures
         if key not in self._known:
-            found = open_intervals(hours, self._zone, self._first, self._last, closures)
-            self._known[key] = tuple(found)
+            weekly = tuple(sorted(hours.items()))
+            self._known[key] = tuple(
+                merge(
+                    sorted(
+                        interval
+                        for first, last in self._reach
+                        for interval in _open(weekly, self._zone, first, last + _DAY, closures)
+                    )
+                )
+            )
         return self._known[key]
 
 

@@ -70,11 +70,13 @@ class PatientVisits:
             appointment,
             url=self.link,
             preparation=preparation,
-            treatment=self.office.texts_of(self.case).title if details else "",
+            treatment=self.office.title_of(self.case) if details else "",
             care=tuple(self._notes(told)),
         )
 
     def _told(self, appointment: Appointment) -> list[tuple[CareStep, CareEntry]]:
+        if self.office.find_treatment(self.case) is None:
+            return []
         steps = {step.id: step for step in self.office.protocol_of(self.case).care if step.when is None}
         entries = care_of(self.office, self.case, appointment)
         return [(steps[entry.id], entry) for entry in entries if entry.id in steps]
@@ -88,10 +90,9 @@ class PatientVisits:
         wanted = self.series.calendar_care
         if wanted == CareEntries.NEVER:
             return
-        protocol = self.office.protocol_of(self.case)
         groups: dict[tuple[Literal["before", "after"], Wait | dt.timedelta], list[CareEntry]] = {}
         for step, entry in told:
-            away = starts(step, protocol)
+            away = starts(step, self.office.protocol_of(self.case))
             if step.phase == "after" or (step.phase == "before" and away != Wait()):
                 groups.setdefault((step.phase, away), []).append(entry)
         policy = self.office.clinic.calendar

@@ -18,13 +18,15 @@ from intake_plugin.errors import NotFound, did_you_mean
 from intake_plugin.journeys import busy
 from intake_plugin.journeys.blocking import blocks_between
 from intake_plugin.journeys.booking import WEEK
+from intake_plugin.journeys.intake import lifted_of
 from intake_plugin.journeys.office import Office, note, transaction
 from intake_plugin.journeys.review import by_reference
-from intake_plugin.journeys.suitability import blocking, lifted_of, screened_on
+from intake_plugin.journeys.suitability import blocking, screened_on
 from intake_plugin.journeys.times import midnight_of, serves, session_of, sweep_for, sweep_of, taken_of
 from intake_plugin.records import audit
 from intake_plugin.records.tables import TICK, Appointment, Block, Case, Occupancy
 from intake_plugin.scheduling.clocks import SECOND, Interval
+from intake_plugin.scheduling.hours import Dates
 from intake_plugin.scheduling.slots import Span, Sweep
 from intake_plugin.scheduling.why import Obstacle, ObstacleKind, why_not
 from intake_plugin.settings import Closure, Resource
@@ -118,11 +120,12 @@ def _answer(office: Office, local: dt.datetime, resource: Resource | None, case:
     if case is None:
         protocol_id, treatment = next(iter(office.clinic.treatments.items()))
         span = _shortest(treatment.protocol)
-        taken = taken_of(office, None, date, last)
-        sweep = sweep_for(office, protocol_id=protocol_id, span=span, first=date, last=last, taken=taken)
+        reach = [Dates(date, last)]
+        taken = taken_of(office, None, reach)
+        sweep = sweep_for(office, protocol_id=protocol_id, span=span, reach=reach, taken=taken)
     else:
         protocol_id = case.protocol_id
-        sweep = sweep_of(office, case, session_of(office, case), date, last)
+        sweep = sweep_of(office, case, session_of(office, case), [Dates(date, last)])
     sweep = replace(sweep, latest=_horizon(office, sweep))
     reasons = [Reason(kind="skipped")] if arrive is None else _reasons(office, sweep, arrive, resource, case)
     return Why(
@@ -238,7 +241,7 @@ def _named(
                 yield Reason(kind=kind, resource=resource, start=start, end=end, block=block)
         for each in busy.elsewhere(office, common.starts, common.ends):
             if each.source.resource == resource.id:
-                start, end = each.start, each.end
+                start, end = each.time.starts, each.time.ends
                 yield Reason(kind=kind, resource=resource, start=start, end=end, elsewhere=each)
 
 

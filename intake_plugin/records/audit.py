@@ -28,12 +28,20 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from intake_plugin.errors import IntakeError, Problem
+from intake_plugin.records.base import Base, store
 from intake_plugin.records.sealed import current_keyring
 from intake_plugin.records.tables import AuditEntry, AuditHead
 
 GENESIS = "0" * 64
 """What the first entry of a chain has for a predecessor."""
 
+_HEADS = Base.metadata.tables[AuditHead.__tablename__]
+_HEAD = sa.select(_HEADS.c.seq, _HEADS.c.hash).where(_HEADS.c.clinic_id == sa.bindparam("clinic"))
+_LOCKED_HEAD = _HEAD.with_for_update()
+# Compared and set in one statement: SQLite knows no row locks, and a plain read may be stale.
+_ADVANCE = sa.update(_HEADS).where(
+    _HEADS.c.clinic_id == sa.bindparam("clinic"), _HEADS.c.seq == sa.bindparam("from_seq")
+)
 _ATTEMPTS = 3
 _BATCH = 1000
 
@@ -63,10 +71,11 @@ def record(
     last, right before the commit (see the rules above).
     """
     session.flush()
+    connection = _connection(session)
     for attempt in range(_ATTEMPTS):
-        head = _read_head(session, clinic_id, lock=attempt > 0)
+        head = _read_head(connection, clinic_id, lock=attempt > 0)
         if head is None:
-            _create_head(session, clinic_id)
+            _create_head(connection, clinic_id)
             continue
         entry = AuditEntry(
             clinic_id=clinic_id,
@@ -82,9 +91,8 @@ def record(
             hash="",
         )
         entry.hash = _hash(entry)
-        if _advance_head(session, head, entry):
-            session.add(entry)
-            session.flush()
+        if _advance_head(connection, head, entry):
+            store(session, [entry])
             return entry
     raise IntakeError(
         f"The audit chain of clinic {clinic_id!r} moved on although its head was locked. "
@@ -94,7 +102,7 @@ def record(
 
 def head(session: Session, clinic_id: str) -> str:
     """Return the hash of a clinic's last entry, `GENESIS` if there is none."""
-    found = _read_head(session, clinic_id, lock=False)
+    found = _read_head(_connection(session), clinic_id, lock=False)
     return GENESIS if found is None else found.hash
 
 
@@ -166,11 +174,12 @@ class _Head:
     hash: str
 
 
-def _read_head(session: Session, clinic_id: str, *, lock: bool) -> _Head | None:
-    statement = sa.select(AuditHead.seq, AuditHead.hash).where(AuditHead.clinic_id == clinic_id)
-    if lock:
-        statement = statement.with_for_update()
-    row = session.execute(statement).one_or_none()
+def _connection(session: Session) -> sa.Connection:
+    return session.connection({"mapper": AuditHead})
+
+
+def _read_head(connection: sa.Connection, clinic_id: str, *, lock: bool) -> _Head | None:
+    row = connection.execute(_LOCKED_HEAD if lock else _HEAD, {"clinic": clinic_id}).one_or_none()
     return None if row is None else _Head(row.seq, row.hash)
 
 
@@ -186,22 +195,15 @@ def _read_end(session: Session, clinic_id: str) -> tuple[_Head, int]:
     return _Head(row[1] or 0, row[2] or GENESIS), row[0] or 0
 
 
-def _advance_head(session: Session, head: _Head, entry: AuditEntry) -> bool:
-    # Compared and set in one statement: SQLite knows no row locks, and a plain read may be stale.
-    advance = (
-        sa.update(AuditHead)
-        .where(AuditHead.clinic_id == entry.clinic_id, AuditHead.seq == head.seq)
-        .values(seq=entry.seq, hash=entry.hash)
-        .execution_options(synchronize_session=False)
-    )
-    return cast("sa.CursorResult[Any]", session.execute(advance)).rowcount == 1
+def _advance_head(connection: sa.Connection, head: _Head, entry: AuditEntry) -> bool:
+    step = {"clinic": entry.clinic_id, "from_seq": head.seq, "seq": entry.seq, "hash": entry.hash}
+    return connection.execute(_ADVANCE, step).rowcount == 1
 
 
-def _create_head(session: Session, clinic_id: str) -> None:
+def _create_head(connection: sa.Connection, clinic_id: str) -> None:
     # The first two acts of a clinic may meet here; the second waits and finds the row.
     row = {"clinic_id": clinic_id, "seq": 0, "hash": GENESIS}
-    statement = _insert_once(session.get_bind(AuditHead).dialect.name)
-    session.execute(statement.values(row))
+    connection.execute(_insert_once(connection.dialect.name).values(row))
 
 
 def _insert_once(dialect: str) -> sa.Insert:

@@ -1,4 +1,4 @@
-"""How long a transaction waits for a lock, which failures mean that it waited
+"""What a transaction sees of others, how long it waits for a lock, which failures mean that it waited
 in vain, and which of those are worth a second try.
 
 Every database counts its own way: PostgreSQL per transaction, MariaDB per connection in whole
@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -24,6 +25,26 @@ snapshot. SQLite: another writer committed since the transaction's snapshot."""
 _WAITED = frozenset({"55P03", 1205})
 """The wait for a lock took too long, in PostgreSQL and MariaDB."""
 _SQLITE = ("database is locked", "database table is locked")
+
+
+_COMMITTED = frozenset({"READ COMMITTED", "READ UNCOMMITTED", "AUTOCOMMIT"})
+_levels: WeakKeyDictionary[sa.Engine, str] = WeakKeyDictionary()
+
+
+def sees_only_a_snapshot(connection: sa.Connection) -> bool:
+    """Whether what the current transaction reads may be older than the locks it takes.
+
+    MariaDB reads from a snapshot unless it is told otherwise, and so does SQLite where a transaction
+    is open: a row that is locked is then read as it is now, and its neighbours as they were.
+    """
+    if connection.dialect.name == "sqlite":
+        return bool(getattr(connection.connection.dbapi_connection, "in_transaction", False))
+    level = connection.get_execution_options().get("isolation_level")
+    if level is None:
+        level = _levels.get(connection.engine)
+    if level is None:
+        level = _levels[connection.engine] = connection.get_isolation_level()
+    return level not in _COMMITTED
 
 
 @contextmanager

@@ -115,6 +115,7 @@ class Case(Base, kw_only=True):
     state: Mapped[CaseState] = mapped_column(State(CaseState), default=CaseState.DRAFT)
     created_at: Mapped[dt.datetime]
     updated_at: Mapped[dt.datetime]
+    """When a column of this row last changed; what happened to the case stands in the audit chain."""
     expires_at: Mapped[dt.datetime | None] = mapped_column(default=None)
     """When an unfinished draft is deleted."""
     version: Mapped[int] = mapped_column(init=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import secrets
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
@@ -57,17 +58,47 @@ def find(session: Session, clinic_id: str, raw: str, purpose: TokenPurpose, now:
 
     Its case comes along in the same query.
     """
-    return session.scalars(
+    values = {"clinic_id": clinic_id, "hash": hash_of(raw), "purpose": purpose, "now": now}
+    return session.scalars(_living(), values).one_or_none()
+
+
+@cache
+def _living() -> sa.Select[Token]:
+    # Every page begins with this query, and building it costs more than running it.
+    return (
         sa.select(Token)
         .options(joinedload(Token.case, innerjoin=True))
         .where(
+            Token.clinic_id == sa.bindparam("clinic_id"),
+            Token.hash == sa.bindparam("hash"),
+            Token.purpose == sa.bindparam("purpose"),
+            Token.revoked_at.is_(None),
+            Token.expires_at > sa.bindparam("now"),
+        )
+    )
+
+
+def prolong(
+    session: Session,
+    clinic_id: str,
+    case_id: str,
+    purpose: TokenPurpose,
+    now: dt.datetime,
+    until: dt.datetime,
+) -> None:
+    """Let every living token of a case and purpose live until then."""
+    session.execute(
+        sa.update(Token)
+        .where(
             Token.clinic_id == clinic_id,
-            Token.hash == hash_of(raw),
+            Token.case_id == case_id,
             Token.purpose == purpose,
             Token.revoked_at.is_(None),
             Token.expires_at > now,
         )
-    ).one_or_none()
+        .values(expires_at=until),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def revoke(

@@ -12,7 +12,8 @@ that both directions are one addition. Two things follow that no other code has 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -76,12 +77,36 @@ def midnight(date: dt.date) -> int:
     return (date.toordinal() - EPOCH_ORDINAL) * DAY
 
 
+_BLOCK = 64 * DAY
+"""A zone is looked at in blocks of so many seconds, each once in a process."""
+_FIRST, _LAST = midnight(dt.date.min) + 2 * DAY, midnight(dt.date.max) - 2 * DAY
+"""Instants whose local date exists in every zone."""
+
+
 def stretches(zone: ZoneInfo, start: int, end: int) -> list[Stretch]:
-    """Cut [start, end) where the zone changes its clock.
+    """Cut [start, end) where the zone changes its clock."""
+    found: list[Stretch] = []
+    for block in range(start // _BLOCK, -(-end // _BLOCK)):
+        for stretch in _block(zone, block):
+            begin, finish = max(stretch.start, start), min(stretch.end, end)
+            if begin >= finish:
+                continue
+            if found and found[-1].offset == stretch.offset:
+                begin = found.pop().start
+            found.append(Stretch(begin, finish, stretch.offset))
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _block(zone: ZoneInfo, number: int) -> tuple[Stretch, ...]:
+    """Return the stretches of one block of days, which are the same for everybody who asks.
 
     Looks once a day, since no zone of the tz database changes its clock twice within one.
     """
     found: list[Stretch] = []
+    start, end = max(number * _BLOCK, _FIRST), min((number + 1) * _BLOCK, _LAST)
+    if start >= end:
+        return ()
     begin, offset = start, _offset(zone, start)
     for day in range(start, end, DAY):
         following = min(day + DAY, end)
@@ -92,7 +117,7 @@ def stretches(zone: ZoneInfo, start: int, end: int) -> list[Stretch]:
             begin, offset = change, new
     if begin < end:
         found.append(Stretch(begin, end, offset))
-    return found
+    return tuple(found)
 
 
 def around(zone: ZoneInfo, first: dt.date, last: dt.date, *, margin: int = 0) -> list[Stretch]:
@@ -103,13 +128,13 @@ def around(zone: ZoneInfo, first: dt.date, last: dt.date, *, margin: int = 0) ->
     return stretches(zone, midnight(first) - DAY, midnight(last) + 2 * DAY + margin)
 
 
-def instants(wall_start: int, wall_end: int, clock: Sequence[Stretch]) -> Iterator[Interval]:
-    """Yield the instants at which the local clock reads inside [wall_start, wall_end)."""
-    for stretch in clock:
-        start = max(wall_start - stretch.offset, stretch.start)
-        end = min(wall_end - stretch.offset, stretch.end)
-        if start < end:
-            yield Interval(start, end)
+def clip(walls: Iterable[tuple[int, int]], stretch: Stretch) -> Iterator[Interval]:
+    """Yield the instants of a stretch at which the local clock reads inside one of some [start, end)."""
+    first, last, offset = stretch
+    for wall_start, wall_end in walls:
+        start, end = wall_start - offset, wall_end - offset
+        if start < last and end > first:
+            yield Interval(max(start, first), min(end, last))
 
 
 def ambiguous(clock: Sequence[Stretch]) -> list[Interval]:

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 from typing import NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
-from intake_plugin.scheduling.clocks import DAY, Interval, around, instants, midnight
+from intake_plugin.scheduling.clocks import DAY, Interval, around, clip, midnight
 
 Weekly = Mapping[int, tuple[tuple[dt.time, dt.time], ...]]
 """ISO weekday (Monday is 1) -> opening intervals in local time."""
@@ -58,27 +59,29 @@ def open_intervals(
         return []
     week = {weekday: [_wall(*opening) for opening in openings] for weekday, openings in weekly.items()}
     shut = _closed_dates(closed, first, last)
-    clock = around(zone, first, last)
-    found: list[Interval] = []
-    for ordinal in range(first.toordinal(), last.toordinal() + 1):
-        date = dt.date.fromordinal(ordinal)
-        if date not in shut:
-            start = midnight(date)
-            for opens, closes in week.get(date.isoweekday(), ()):
-                found.extend(instants(start + opens, start + closes, clock))
-    return merge(sorted(found))
+    dates = map(dt.date.fromordinal, range(first.toordinal(), last.toordinal() + 1))
+    walls = [
+        (start + opens, start + closes)
+        for date in dates
+        if date not in shut
+        for start in (midnight(date),)
+        for opens, closes in week.get(date.isoweekday(), ())
+    ]
+    return merge(sorted(chain.from_iterable(clip(walls, stretch) for stretch in around(zone, first, last))))
 
 
 def merge(intervals: Iterable[Interval]) -> list[Interval]:
     """Join sorted intervals that touch or overlap, and drop empty ones."""
     merged: list[Interval] = []
-    for start, end in intervals:
+    last = None
+    for interval in intervals:
+        start, end = interval
         if end <= start:
             continue
-        if merged and start <= merged[-1].end:
-            merged[-1] = Interval(merged[-1].start, max(merged[-1].end, end))
+        if last is not None and start <= last.end:
+            last = merged[-1] = Interval(last.start, max(last.end, end))
         else:
-            merged.append(Interval(start, end))
+            merged.append(last := interval)
     return merged
 
 

@@ -21,12 +21,13 @@ The rules:
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import Literal
+from itertools import chain, combinations, islice
+from typing import Literal, NamedTuple
 
-from intake_plugin.scheduling.slots import Slot, Sweep, offers, validate
+from intake_plugin.scheduling.clocks import instant, seconds
+from intake_plugin.scheduling.slots import Board, Slot, Sweep, board, validate
 
 Gap = Callable[[dt.date], tuple[dt.date, dt.date, dt.date]]
 """From one session's local date to the earliest, usual and latest date of the next."""
@@ -115,14 +116,13 @@ def propose(
         picked = (chosen or {}).get(ordinal)
         ranked = search.ranked(alternatives + 1) if picked is None or alternatives else []
         if picked is None:
-            slot = ranked[0] if ranked else None
-            conflict = slot is None or not search.exact(slot)
+            slot = ranked[0].slot if ranked else None
+            conflict = slot is None or ranked[0].inexact
         else:
-            slot = _validated(sweep, picked, practitioner_id)
+            slot = _picked(ranked, picked) or _validated(sweep, picked, practitioner_id)
             conflict = slot is None
-        others = _spread(
-            [other for other in ranked if slot is None or other.arrive != slot.arrive], alternatives
-        )
+        own = None if slot is None else seconds(slot.arrive)
+        others = _spread([other for other in ranked if other.arrival != own], alternatives)
         series.append(Proposal(ordinal, slot, others, earliest, usual, latest, conflict))
     return tuple(series)
 
@@ -132,32 +132,41 @@ def _leading(sweep: Sweep, pattern: Pattern, first: Slot, alternatives: int, *, 
     if not lost:
         return Proposal(1, first, (), date, date, date, conflict=False)
     others = _Search(sweep, pattern, date, date, date, 0).ranked(alternatives) if alternatives else []
-    return Proposal(1, None, tuple(others[:alternatives]), date, date, date, conflict=True)
+    named = tuple(other.slot for other in others[:alternatives])
+    return Proposal(1, None, named, date, date, date, conflict=True)
 
 
 def check(
-    sweep: Sweep, slots: Sequence[Slot | dt.datetime], gap: Gap, *, swept: bool = False
+    sweep: Sweep, slots: Sequence[Slot | dt.datetime | None], gap: Gap, *, swept: bool = False
 ) -> tuple[SeriesProblem, ...]:
     """Return everything that keeps these sessions from being booked together, in order of sessions.
 
     A session given as a slot must be free with its practitioner; one given as an arrival (aware)
-    with any. `swept` says that the slots come from this very sweep, which is then not asked for them
+    with any; None is a session for which there is no time, and the gaps to its neighbours are not
+    known. `swept` says that the slots come from this very sweep, which is then not asked for them
     again. Empty when the series can be booked as it stands.
     """
     problems: list[SeriesProblem] = []
     found = [
-        session if swept and isinstance(session, Slot) else _offered(sweep, session) for session in slots
+        session if session is None or (swept and isinstance(session, Slot)) else _offered(sweep, session)
+        for session in slots
     ]
-    dates = [_arrival(session).astimezone(sweep.zone).date() for session in slots]
     own = _overlapping(found)
+    before: dt.date | None = None
     for index, session in enumerate(slots):
         ordinal = index + 1
-        if index:
-            earliest, _, latest = _window(gap, dates[index - 1])
-            if dates[index] < earliest:
+        if session is None:
+            problems.append(SeriesProblem(ordinal, "taken"))
+            before = None
+            continue
+        date = _arrival(session).astimezone(sweep.zone).date()
+        if before is not None:
+            earliest, _, latest = _window(gap, before)
+            if date < earliest:
                 problems.append(SeriesProblem(ordinal, "short", earliest, latest))
-            elif dates[index] > latest:
+            elif date > latest:
                 problems.append(SeriesProblem(ordinal, "long", earliest, latest))
+        before = date
         if found[index] is None:
             empty = _offered(_without_claims(sweep), session)
             problems.append(SeriesProblem(ordinal, "taken" if empty else "not-offered"))
@@ -166,9 +175,31 @@ def check(
     return tuple(problems)
 
 
+class _Time(NamedTuple):
+    """A time that can be had; the nearer it comes to what is wanted, the earlier it sorts."""
+
+    inexact: bool
+    """The pattern is not kept whole, or not within the drift."""
+    far: bool
+    other: bool
+    """The practitioner asked for is not free."""
+    days: int
+    weekday: bool
+    off: int
+    """How many seconds the hour is off."""
+    arrival: int
+    date: dt.date
+    place: int
+    board: Board
+
+    @property
+    def slot(self) -> Slot:
+        return self.board.slot(self.place)
+
+
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """The window of one session and how near a slot in it comes to what is wanted."""
+    """The window of one session and how near a time in it comes to what is wanted."""
 
     sweep: Sweep
     pattern: Pattern
@@ -177,37 +208,34 @@ class _Search:
     latest: dt.date
     drift_days: int
 
-    def ranked(self, enough: int) -> list[Slot]:
-        """Return slots nearest first; the drift alone if it holds enough, else the whole window."""
+    def ranked(self, enough: int) -> list[_Time]:
+        """Return times nearest first; those of the drift alone if they are enough, else of the whole window.
+
+        Of one date no more than `enough` are among them: those after them cannot matter.
+        """
         drift = dt.timedelta(days=self.drift_days)
-        near = self._offers(max(self.usual - drift, self.earliest), min(self.usual + drift, self.latest))
-        found = near if len(near) >= enough else self._offers(self.earliest, self.latest)
-        return sorted(found, key=self._distance)
+        first, last = max(self.usual - drift, self.earliest), min(self.usual + drift, self.latest)
+        near = self._times(first, last, enough)
+        return sorted(near if len(near) >= enough else self._times(self.earliest, self.latest, enough))
 
-    def exact(self, slot: Slot) -> bool:
-        """Whether the slot keeps the whole pattern within the drift."""
-        return abs((slot.date - self.usual).days) <= self.drift_days and self.pattern.kept_by(slot)
-
-    def _offers(self, first: dt.date, last: dt.date) -> list[Slot]:
-        found = {slot.arrive: slot for slot in offers(self.sweep, first=first, last=last)}
-        if self.pattern.practitioner_id is not None:
-            asked = offers(self.sweep, first=first, last=last, practitioner_id=self.pattern.practitioner_id)
-            found |= {slot.arrive: slot for slot in asked}
-        return list(found.values())
-
-    def _distance(self, slot: Slot) -> tuple[bool, bool, bool, int, bool, int, dt.datetime]:
-        local = slot.local_arrive
-        days = abs((local.date() - self.usual).days)
+    def _times(self, first: dt.date, last: dt.date, enough: int) -> Collection[_Time]:
         asked = self.pattern.practitioner_id
-        return (
-            not self.exact(slot),
-            days > self.drift_days,
-            asked is not None and slot.practitioner_id != asked,
-            days,
-            local.isoweekday() != self.pattern.weekday,
-            abs(_minutes(local.time()) - _minutes(self.pattern.time)),
-            slot.arrive,
-        )
+        anybody = self._on(board(self.sweep, first=first, last=last), enough, other=asked is not None)
+        found = {time.arrival: time for time in anybody}
+        if asked is not None:
+            own = board(self.sweep, first=first, last=last, practitioner_id=asked)
+            found |= {time.arrival: time for time in self._on(own, enough, other=False)}
+        return found.values()
+
+    def _on(self, times: Board, enough: int, *, other: bool) -> Iterator[_Time]:
+        wanted = _seconds(self.pattern.time)
+        for day in times.days:
+            days = abs((day.date - self.usual).days)
+            far, weekday = days > self.drift_days, day.date.isoweekday() != self.pattern.weekday
+            nearest = sorted((abs(second - wanted), place) for place, second in times.walls(day))
+            for off, place in nearest[:enough]:
+                inexact, arrival = far or other or weekday or off > 0, times.arrivals[place]
+                yield _Time(inexact, far, other, days, weekday, off, arrival, day.date, place, times)
 
 
 def _window(gap: Gap, date: dt.date) -> tuple[dt.date, dt.date, dt.date]:
@@ -216,14 +244,22 @@ def _window(gap: Gap, date: dt.date) -> tuple[dt.date, dt.date, dt.date]:
     return earliest, max(earliest, min(usual, latest)), latest
 
 
-def _spread(ranked: Sequence[Slot], count: int) -> tuple[Slot, ...]:
-    """Take the nearest slot of each date first, then the nearest of what is left."""
-    by_date: dict[dt.date, Slot] = {}
-    for slot in ranked:
-        by_date.setdefault(slot.date, slot)
+def _spread(ranked: Sequence[_Time], count: int) -> tuple[Slot, ...]:
+    """Take the nearest time of each date first, then the nearest of what is left."""
+    by_date: dict[dt.date, _Time] = {}
+    for time in ranked:
+        by_date.setdefault(time.date, time)
     leading = list(by_date.values())[:count]
-    rest = [slot for slot in ranked if slot not in leading]
-    return tuple(leading + rest[: count - len(leading)])
+    taken = {time.arrival for time in leading}
+    rest = (time for time in ranked if time.arrival not in taken)
+    return tuple(time.slot for time in islice(chain(leading, rest), count))
+
+
+def _picked(ranked: Sequence[_Time], arrive: dt.datetime) -> Slot | None:
+    """Return the slot of a time that was looked through already, which spares a sweep of its date."""
+    moment = seconds(arrive)
+    found = next((time for time in ranked if time.arrival == moment), None)
+    return found.slot if found is not None and instant(moment) == arrive else None
 
 
 def _validated(sweep: Sweep, arrive: dt.datetime, practitioner_id: str | None) -> Slot | None:
@@ -254,5 +290,5 @@ def _without_claims(sweep: Sweep) -> Sweep:
     return replace(sweep, resources=tuple(replace(each, busy=(), blocked=()) for each in sweep.resources))
 
 
-def _minutes(time: dt.time) -> int:
-    return time.hour * 60 + time.minute
+def _seconds(time: dt.time) -> int:
+    return (time.hour * 60 + time.minute) * 60 + time.second

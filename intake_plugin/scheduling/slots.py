@@ -14,9 +14,10 @@ The rules, which the sweep below obeys in one pass:
   opening: hours say when patients are seen, not when a room is cleaned.
 - No arrival before the end of notice, none at or after the horizon, none on a local date before the
   clinical outcome allows it or on one that a rule forbids.
-- Of several free resources the one with the fewest arrivals of that date lost to claims is taken,
-  then the first by id; of its lanes the lowest. The choice depends on nothing but the date, so a
-  sweep of a month and a sweep of its one day agree.
+- Of several free resources one that is held for the patient on that date is taken, then the one
+  with the fewest arrivals of that date lost to claims, then the first by id; of its lanes the
+  lowest. The choice depends on nothing but the date, so a sweep of a month and a sweep of its one
+  day agree.
 - Everything is half-open: a session may start at the second another ends.
 - Offering and validating are the same act. A time is valid when the sweep of its date offers it.
 - The loops end: a sweep never looks beyond the openings it was given, whatever dates are asked.
@@ -28,10 +29,10 @@ from __future__ import annotations
 
 import datetime as dt
 from bisect import bisect_left, bisect_right
-from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import compress
-from operator import gt, itemgetter
+from operator import attrgetter, gt, itemgetter
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -44,14 +45,16 @@ from intake_plugin.scheduling.clocks import (
     Stretch,
     ambiguous,
     around,
+    clip,
     instant,
-    instants,
     midnight,
     seconds,
 )
 from intake_plugin.scheduling.hours import merge
 
 Kind = Literal["practitioner", "room"]
+
+_END = itemgetter(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +206,9 @@ class Sweep:
     `latest` the end of the horizon, both aware; an arrival lies in [earliest, latest). A session
     takes one seat of every kind in `needs`, so a clinic that lists no rooms leaves them out there.
     `tick` is the step in which claims are stored; busy times are widened to it, so that nothing is
-    offered that the store would refuse. Raises ValueError for naive datetimes, an empty grid, or
-    openings out of order.
+    offered that the store would refuse. `held` has, by local date, the (resource id, lane) of what is
+    held for the patient: free to them, and theirs first. Raises ValueError for naive datetimes, an
+    empty grid, or openings out of order.
     """
 
     zone: ZoneInfo
@@ -218,6 +222,7 @@ class Sweep:
     forbidden: Container[dt.date] = frozenset()
     needs: tuple[Kind, ...] = ("practitioner", "room")
     tick: dt.timedelta = SECOND
+    held: Mapping[dt.date, Container[tuple[str, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for end in (self.earliest, self.latest):
@@ -232,68 +237,102 @@ def offers(sweep: Sweep, *, first: dt.date, last: dt.date, practitioner_id: str 
 
     `practitioner_id` asks for one practitioner; nothing is offered for an unknown one.
     """
-    board = _board(sweep, first, last, practitioner_id)
-    slots: list[Slot] = []
-    for day in board.days:
-        order = {kind: _fairest_first(lanes, day.number) for kind, lanes in board.lanes.items()}
-        practitioners, rooms = order.get("practitioner", ()), order.get("room", ())
-        slots.extend(
-            Slot(
-                instant(board.arrivals[index]),
-                sweep.span,
-                sweep.zone,
-                _first_free(practitioners, index),
-                _first_free(rooms, index),
-            )
-            for index in compress(range(day.first, day.end), board.free[day.first : day.end])
-        )
-    return slots
+    found = board(sweep, first=first, last=last, practitioner_id=practitioner_id)
+    return [slot for day in found.days for slot in found.slots(day, found.free_on(day))]
 
 
 def validate(sweep: Sweep, arrive: dt.datetime, *, practitioner_id: str | None = None) -> Slot | None:
     """Return the slot `offers` has for this arrival (aware), or None if it has none."""
     if not sweep.earliest <= arrive < sweep.latest:
         return None
-    date = arrive.astimezone(sweep.zone).date()
-    found = offers(sweep, first=date, last=date, practitioner_id=practitioner_id)
-    return next((slot for slot in found if slot.arrive == arrive), None)
+    date, moment = arrive.astimezone(sweep.zone).date(), seconds(arrive)
+    found = board(sweep, first=date, last=date, practitioner_id=practitioner_id)
+    index = bisect_left(found.arrivals, moment)
+    offered = (
+        found.arrivals[index : index + 1] == [moment] and found.free[index] and instant(moment) == arrive
+    )
+    return found.slot(index) if offered else None
 
 
 def days(
     sweep: Sweep, *, first: dt.date, last: dt.date, practitioner_id: str | None = None
 ) -> dict[dt.date, int]:
     """Return how many arrivals `offers` has on each local date from `first` to `last` that has any."""
-    board = _board(sweep, first, last, practitioner_id)
-    counts = ((day.date, board.free.count(1, day.first, day.end)) for day in board.days)
+    found = board(sweep, first=first, last=last, practitioner_id=practitioner_id)
+    counts = ((day.date, found.free.count(1, day.first, day.end)) for day in found.days)
     return {date: count for date, count in counts if count}
 
 
-class _Day(NamedTuple):
+class Day(NamedTuple):
     """A local date and its arrivals, `arrivals[first:end]`."""
 
-    number: int
     date: dt.date
     first: int
     end: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Lane:
-    """A lane over all arrivals: `free` is 1 where it can take one; `lost` by day, for the resource."""
+class _Resource:
+    """A resource over arrivals: 1 in `inside` where it is there, in each of `lanes` where it is free."""
 
-    seat: Seat
-    free: bytearray
-    lost: list[int]
+    calendar: ResourceCalendar
+    inside: bytearray
+    lanes: list[bytearray]
+
+    def lost(self, day: Day) -> int:
+        """Return how many arrivals of a day are lost to claims, over all lanes."""
+        there = self.inside.count(1, day.first, day.end)
+        return sum(there - lane.count(1, day.first, day.end) for lane in self.lanes)
+
+    def seat(self, lane: int) -> Seat:
+        return Seat(self.calendar.id, lane, self.calendar.before, self.calendar.after)
 
 
 @dataclass(frozen=True, slots=True)
-class _Board:
-    """Arrivals in order, with 1 in `free` where every kind needed has a free lane."""
+class Board:
+    """Arrivals in order, with 1 in `free` where every kind needed has a free lane.
 
+    Who takes a time is chosen when its slot is asked for, so that looking through many times is cheap.
+    """
+
+    sweep: Sweep
+    clock: Sequence[Stretch]
     arrivals: list[int]
-    days: list[_Day]
-    lanes: dict[Kind, list[_Lane]]
+    days: list[Day]
+    resources: dict[Kind, list[_Resource]]
     free: bytes
+
+    def free_on(self, day: Day) -> Iterator[int]:
+        """Yield the index of each arrival of a day that can be had."""
+        return compress(range(day.first, day.end), self.free[day.first : day.end])
+
+    def walls(self, day: Day) -> Iterator[tuple[int, int]]:
+        """Yield the index of each arrival of a day that can be had, with its time of day in seconds."""
+        for begins, ends, offset in self.clock:
+            low = bisect_left(self.arrivals, begins, day.first, day.end)
+            high = bisect_left(self.arrivals, ends, low, day.end)
+            ahead = offset - midnight(day.date)
+            for index in compress(range(low, high), self.free[low:high]):
+                yield index, self.arrivals[index] + ahead
+
+    def slot(self, index: int) -> Slot:
+        """Return the slot of an arrival that can be had."""
+        day = self.days[bisect_right(self.days, index, key=attrgetter("end"))]
+        return next(self.slots(day, (index,)))
+
+    def slots(self, day: Day, indexes: Iterable[int]) -> Iterator[Slot]:
+        """Yield the slots of some arrivals of a day that can be had."""
+        held = self.sweep.held.get(day.date, ())
+        order = {kind: _fairest_first(resources, day, held) for kind, resources in self.resources.items()}
+        practitioners, rooms = order.get("practitioner", ()), order.get("room", ())
+        for index in indexes:
+            yield Slot(
+                instant(self.arrivals[index]),
+                self.sweep.span,
+                self.sweep.zone,
+                _first_free(practitioners, index),
+                _first_free(rooms, index),
+            )
 
 
 class Part(NamedTuple):
@@ -303,44 +342,47 @@ class Part(NamedTuple):
     end: int
 
 
-def _board(sweep: Sweep, first: dt.date, last: dt.date, practitioner_id: str | None) -> _Board:
-    arrivals, dates = _arrivals(sweep, first, last)
-    lanes: dict[Kind, list[_Lane]] = {kind: [] for kind in sweep.needs}
+def board(sweep: Sweep, *, first: dt.date, last: dt.date, practitioner_id: str | None = None) -> Board:
+    """Return what `offers` has on the local dates `first` to `last`, before anybody is chosen for it."""
+    clock, arrivals, dates = _arrivals(sweep, first, last)
+    resources: dict[Kind, list[_Resource]] = {kind: [] for kind in sweep.needs}
     for calendar in sweep.resources:
         pinned = practitioner_id is not None and calendar.kind == "practitioner"
-        if calendar.kind in lanes and (not pinned or calendar.id == practitioner_id):
-            lanes[calendar.kind].extend(_lanes(sweep, calendar, arrivals, dates))
+        if calendar.kind in resources and (not pinned or calendar.id == practitioner_id):
+            resources[calendar.kind].append(_resource(sweep, calendar, arrivals))
     free = int.from_bytes(b"\x01" * len(arrivals))
-    for kind in lanes.values():
+    for kind in resources.values():
         any_lane = 0
-        for lane in kind:
-            any_lane |= int.from_bytes(lane.free)
+        for resource in kind:
+            for lane in resource.lanes:
+                any_lane |= int.from_bytes(lane)
         free &= any_lane
-    return _Board(arrivals, dates, lanes, free.to_bytes(len(arrivals)))
+    return Board(sweep, clock, arrivals, dates, resources, free.to_bytes(len(arrivals)))
 
 
-def _arrivals(sweep: Sweep, first: dt.date, last: dt.date) -> tuple[list[int], list[_Day]]:
+def _arrivals(sweep: Sweep, first: dt.date, last: dt.date) -> tuple[Sequence[Stretch], list[int], list[Day]]:
     """List the arrivals the clinic itself allows: grid, clock, opening, notice, horizon, dates."""
     dates = _dates(sweep, first, last)
     if not dates:
-        return [], []
+        return (), [], []
     length = part_of(sweep.span, "visit").end
     clock = around(sweep.zone, dates[0], dates[-1], margin=length)
     grid: list[int] = []
     ends: list[int] = []
     for date in dates:
-        grid.extend(on_grid(date, sweep.grid // SECOND, clock))
+        for arrivals in on_grid(date, sweep.grid // SECOND, clock):
+            grid.extend(arrivals)
         ends.append(len(grid))
     allowed = _allowed(sweep, grid, clock)
-    arrivals = list(compress(grid, allowed))
-    listed: list[_Day] = []
+    found = list(compress(grid, allowed))
+    listed: list[Day] = []
     begin = index = 0
     for date, end in zip(dates, ends, strict=True):
         count = allowed.count(1, begin, end)
         if count:
-            listed.append(_Day(len(listed), date, index, index + count))
+            listed.append(Day(date, index, index + count))
         begin, index = end, index + count
-    return arrivals, listed
+    return clock, found, listed
 
 
 def _dates(sweep: Sweep, first: dt.date, last: dt.date) -> list[dt.date]:
@@ -356,13 +398,13 @@ def _dates(sweep: Sweep, first: dt.date, last: dt.date) -> list[dt.date]:
     return [date for date in dates if date not in sweep.forbidden]
 
 
-def on_grid(date: dt.date, grid: int, clock: Sequence[Stretch]) -> Iterable[int]:
-    """Yield the arrivals on the clinic's grid of seconds, in order, wherever the clock shows them."""
+def on_grid(date: dt.date, grid: int, clock: Sequence[Stretch]) -> Iterator[range]:
+    """Yield the arrivals on the clinic's grid of seconds, in order, for each stretch that shows them."""
     day = midnight(date)
     for stretch in clock:
-        for start, end in instants(day, day + DAY, (stretch,)):
+        for start, end in clip(((day, day + DAY),), stretch):
             late = (start + stretch.offset - day) % grid
-            yield from range(start + (grid - late) % grid, end, grid)
+            yield range(start + (grid - late) % grid, end, grid)
 
 
 def _allowed(sweep: Sweep, grid: list[int], clock: Sequence[Stretch]) -> bytearray:
@@ -372,14 +414,14 @@ def _allowed(sweep: Sweep, grid: list[int], clock: Sequence[Stretch]) -> bytearr
     horizon = bisect_left(grid, seconds(sweep.latest, up=True))
     allowed[:notice] = bytes(notice)
     allowed[horizon:] = bytes(len(grid) - horizon)
-    for moment in printed(sweep.span):
-        for start, end in ambiguous(clock):
+    for start, end in ambiguous(clock):
+        for moment in printed(sweep.span):
             low, high = bisect_left(grid, start - moment), bisect_left(grid, end - moment)
             allowed[low:high] = bytes(high - low)
     return allowed
 
 
-def _lanes(sweep: Sweep, calendar: ResourceCalendar, arrivals: list[int], dates: list[_Day]) -> list[_Lane]:
+def _resource(sweep: Sweep, calendar: ResourceCalendar, arrivals: list[int]) -> _Resource:
     part, claim = part_of(sweep.span, calendar.kind), claim_of(sweep.span, calendar)
     inside = bytearray(len(arrivals))
     keep_inside(inside, arrivals, calendar.open, part)
@@ -389,15 +431,7 @@ def _lanes(sweep: Sweep, calendar: ResourceCalendar, arrivals: list[int], dates:
         masks.append(blocked[:])
         if lane < len(calendar.busy):
             drop_overlaps(masks[-1], arrivals, calendar.busy[lane], claim, sweep.tick // SECOND)
-    lost = [
-        inside.count(1, day.first, day.end) * len(masks)
-        - sum(mask.count(1, day.first, day.end) for mask in masks)
-        for day in dates
-    ]
-    return [
-        _Lane(Seat(calendar.id, lane, calendar.before, calendar.after), mask, lost)
-        for lane, mask in enumerate(masks)
-    ]
+    return _Resource(calendar, inside, masks)
 
 
 def part_of(span: Span, whose: Kind | Literal["visit"]) -> Part:
@@ -448,7 +482,7 @@ def _near(intervals: Sequence[Interval], arrivals: list[int], part: Part) -> Seq
     """Return the intervals that can touch this part of any visit."""
     if not arrivals:
         return ()
-    low = bisect_right(intervals, arrivals[0] + part.start, key=itemgetter(1))
+    low = bisect_right(intervals, arrivals[0] + part.start, key=_END)
     high = bisect_left(intervals, (arrivals[-1] + part.end,))
     return intervals[low:high]
 
@@ -461,12 +495,17 @@ def _require_order(where: str, intervals: Sequence[Interval]) -> None:
         )
 
 
-def _fairest_first(lanes: Sequence[_Lane], day: int) -> list[_Lane]:
-    return sorted(lanes, key=lambda lane: (lane.lost[day], lane.seat.resource_id, lane.seat.lane))
+def _fairest_first(
+    resources: Sequence[_Resource], day: Day, held: Container[tuple[str, int]]
+) -> list[tuple[Seat, bytearray]]:
+    """Return the lanes of some resources in the order in which they are given on a day."""
+    ordered = sorted(resources, key=lambda each: (each.lost(day), each.calendar.id))
+    seats = [(each.seat(number), lane) for each in ordered for number, lane in enumerate(each.lanes)]
+    return sorted(seats, key=lambda each: (each[0].resource_id, each[0].lane) not in held) if held else seats
 
 
-def _first_free(lanes: Sequence[_Lane], index: int) -> Seat | None:
-    for lane in lanes:
-        if lane.free[index]:
-            return lane.seat
+def _first_free(lanes: Sequence[tuple[Seat, bytearray]], index: int) -> Seat | None:
+    for seat, lane in lanes:
+        if lane[index]:
+            return seat
     return None

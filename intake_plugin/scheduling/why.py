@@ -13,6 +13,7 @@ import datetime as dt
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 from intake_plugin.scheduling.clocks import SECOND, Interval, ambiguous, around, instant, seconds
@@ -91,7 +92,7 @@ def _of_visit(sweep: Sweep, arrive: dt.datetime) -> Iterator[Obstacle]:
     moment, date = seconds(arrive), arrive.astimezone(sweep.zone).date()
     visit = part_of(sweep.span, "visit")
     clock = around(sweep.zone, date, date, margin=visit.end)
-    grid = list(on_grid(date, sweep.grid // SECOND, clock))
+    grid = list(chain.from_iterable(on_grid(date, sweep.grid // SECOND, clock)))
     if moment not in grid or instant(moment) != arrive:
         near = grid[max(bisect_left(grid, moment) - 1, 0) : bisect_right(grid, moment) + 1]
         yield Obstacle(kind="grid", near=tuple(map(instant, near)))

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from flask import Blueprint, request
+from flask import Blueprint, redirect, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import MethodNotAllowed
 
+from intake_plugin.state import refuse_readers
 from intake_plugin.web import (
     access_pages,
     booking_pages,
@@ -19,11 +20,12 @@ from intake_plugin.web import (
     feeds,
     guard,
     intake_pages,
+    limits,
     staff_pages,
 )
 from intake_plugin.web.i18n import speaking
 from intake_plugin.web.problems import handle_problems
-from intake_plugin.web.visit import current_visit
+from intake_plugin.web.visit import Visit, current_visit
 
 __all__ = ["add_patient_routes", "staff_blueprint"]
 
@@ -33,6 +35,15 @@ Gate = Callable[[], Any]
 READ = ("GET",)
 BOTH = ("GET", "POST")
 WRITE = ("POST",)
+FORM_OF = {
+    "calendar_choices": "calendar",
+    "feed_made": "calendar",
+    "feed_stopped": "calendar",
+    "staff.decision": "staff.case_page",
+    "staff.unblock": "staff.blocks",
+    "staff.feed_stopped": "staff.feeds",
+}
+"""The page with the form of what only takes a form, for somebody who opens or reloads that address."""
 
 PATIENT_ROUTES: tuple[tuple[str, str, View, tuple[str, ...]], ...] = (
     ("/", "start", intake_pages.start, BOTH),
@@ -83,6 +94,7 @@ def add_patient_routes(blueprint: Blueprint) -> None:
     """Add the patient's pages, their guard and their error pages to a clinic's blueprint."""
     blueprint.before_request(guard.refuse_other_sites)
     blueprint.before_request(guard.limit_size)
+    blueprint.before_request(limits.count)
     blueprint.after_request(guard.protect)
     handle_problems(blueprint)
     _add(blueprint, PATIENT_ROUTES)
@@ -94,6 +106,7 @@ def staff_blueprint(gate: Gate) -> Blueprint:
     """Return the clinic's pages, all behind `gate`; nested, they share the patient pages' guard."""
     blueprint = Blueprint("staff", __name__, url_prefix="/staff")
     blueprint.before_request(gate)
+    blueprint.before_request(refuse_readers)
     _add(blueprint, STAFF_ROUTES)
     return blueprint
 
@@ -104,14 +117,22 @@ def _add(blueprint: Blueprint, routes: tuple[tuple[str, str, View, tuple[str, ..
         blueprint.add_url_rule(rule, endpoint, _served(view, methods), methods=BOTH)
 
 
+def _elsewhere(visit: Visit, methods: tuple[str, ...], values: dict[str, Any]) -> ResponseReturnValue:
+    endpoint = (request.endpoint or "").removeprefix(f"{visit.mount}.")
+    if endpoint not in FORM_OF:
+        raise MethodNotAllowed(valid_methods=methods)
+    known = {name: value for name, value in values.items() if name == "reference"}
+    return redirect(visit.url(FORM_OF[endpoint], **known), 303)
+
+
 def _served(view: View, methods: tuple[str, ...]) -> View:
     """Look up whom the request is about, and let the view speak the case's language."""
 
     @wraps(view)
     def serve(**values: Any) -> ResponseReturnValue:
-        if ("POST" if request.method == "POST" else "GET") not in methods:
-            raise MethodNotAllowed(valid_methods=methods)
         visit = current_visit()
+        if ("POST" if request.method == "POST" else "GET") not in methods:
+            return _elsewhere(visit, methods, values)
         with speaking(visit.locale):
             return view(visit, **values)
 

@@ -8,40 +8,49 @@ from flask import make_response, redirect, request
 from flask.typing import ResponseReturnValue
 
 from intake_plugin.clinical.answers import PartialDate
-from intake_plugin.errors import NotFound
-from intake_plugin.journeys import access, booking
+from intake_plugin.errors import NotFound, OutOfTurn
+from intake_plugin.journeys import access, booking, intake
 from intake_plugin.journeys.consent import DocumentState, documents
 from intake_plugin.records.tables import Appointment, CaseState
 from intake_plugin.web import forms
 from intake_plugin.web.booking_pages import product_names
 from intake_plugin.web.change_pages import patient_changes
-from intake_plugin.web.forms import AnswersForm, Mistake
+from intake_plugin.web.forms import AnswersForm
 from intake_plugin.web.i18n import _
 from intake_plugin.web.intake_pages import MISTAKEN, language_control
 from intake_plugin.web.render import show
-from intake_plugin.web.visit import Visit, cookie_name, forget, link_cookie_name, remember, set_cookie
+from intake_plugin.web.visit import (
+    BOOKED_STATES,
+    Visit,
+    cookie_name,
+    forget,
+    link_cookie_name,
+    remember,
+    set_cookie,
+)
 
-SIGNED_STATES = frozenset({CaseState.CONSENT, CaseState.BOOKING, CaseState.BOOKED, CaseState.CLOSED})
+SIGNED_STATES = frozenset({CaseState.CONSENT, CaseState.BOOKING}) | BOOKED_STATES
 
 
 def manage(visit: Visit) -> ResponseReturnValue:
     """Show where the case stands, and lead on."""
-    case = visit.own
+    office, case = visit.office, visit.own
+    retired = intake.is_retired(office, case)
     appointments: tuple[Appointment, ...] = ()
-    if case.state in {CaseState.BOOKED, CaseState.CLOSED}:
-        appointments = tuple(booking.appointments_of(visit.office, case))
+    if case.state in BOOKED_STATES:
+        appointments = tuple(booking.appointments_of(office, case))
     return show(
         visit,
         "manage.html",
         page="manage",
         heading=_("Where you are"),
         case=case,
-        state=case.state.value,
+        state="retired" if retired else case.state.value,
         appointments=appointments,
         products=product_names(visit, appointments),
         changes=patient_changes(visit, appointments if case.state == CaseState.BOOKED else ()),
-        documents=_signed(visit),
-        next_url=visit.next_url,
+        documents=() if retired else _signed(visit),
+        next_url=None if retired or office.find_treatment(case) is None else visit.next_url,
     )
 
 
@@ -52,6 +61,8 @@ def _signed(visit: Visit) -> tuple[DocumentState, ...]:
 def save(visit: Visit) -> ResponseReturnValue:
     """Explain the private link; a post makes one and shows it once."""
     case = visit.own
+    if case.identity is None:
+        raise OutOfTurn("about-you")
     link = None
     if request.method == "POST":
         link = visit.url("link", token=access.make_link(visit.office, case), _external=True)
@@ -62,8 +73,7 @@ def save(visit: Visit) -> ResponseReturnValue:
         heading=_("Your private link") if link else _("Go on later or on another device"),
         back=visit.url("manage"),
         link=link,
-        lifetime=visit.office.settings.link_lifetime,
-        identified=case.identity is not None,
+        until=visit.office.today + visit.office.settings.link_lifetime,
     )
 
 
@@ -78,28 +88,21 @@ def verify(visit: Visit) -> ResponseReturnValue:
     """Ask for the date of birth, then open the case on this device."""
     name = link_cookie_name(visit.mount)
     token = request.cookies.get(name, "")
-    case = access.open_link(visit.office, token)
-    asked = case.identity is not None
-    controls = {"birth_date": forms.birth_date_control(visit.office.today)} if asked else {}
+    access.open_link(visit.office, token)
+    heading = _("What is your date of birth?")
     posted = request.form if request.method == "POST" else None
-    form = forms.make_form(controls, posted)
-    mistakes: tuple[Mistake, ...] = ()
+    control = forms.birth_date_control(
+        visit.office.today, label=heading, hint=_("It shows that the link is yours.")
+    )
+    form = forms.make_form({"birth_date": control}, posted)
     if posted is not None and form.validate():
         session = access.verify(visit.office, token, _birth_date(form))
         if session is not None:
             response = make_response(redirect(visit.url("manage"), 303))
             return forget(remember(response, visit, session), visit, name)
-        mistakes = (Mistake("birth_date-day", _("Enter the date of birth you gave when you started")),)
-    mistakes = mistakes or form.mistakes
-    html = show(
-        visit,
-        "verify.html",
-        page="link",
-        heading=_("What is your date of birth?") if asked else _("Go on with your answers"),
-        mistakes=mistakes,
-        form=form,
-    )
-    return html, MISTAKEN if mistakes else 200
+        form["birth_date"].errors = [_("Enter the date of birth you gave when you started")]
+    html = show(visit, "verify.html", page="link", heading=heading, mistakes=form.mistakes, form=form)
+    return html, MISTAKEN if form.mistakes else 200
 
 
 def _birth_date(form: AnswersForm) -> dt.date | None:
@@ -120,7 +123,6 @@ def leave(visit: Visit) -> ResponseReturnValue:
         page="link",
         heading=_("Leave this device"),
         back=visit.url("manage") if visit.case is not None else visit.url("start"),
-        draft=visit.case is not None and visit.case.state == CaseState.DRAFT,
     )
 
 

@@ -223,7 +223,8 @@ def _series_page(visit: Visit, *mistakes: Mistake, taken: bool = False) -> str:
         if session.mistake is not None
     ]
     if taken and not problems:
-        problems = [Mistake("sessions", _("One of these times was taken a moment ago. Check them again."))]
+        taken_since = _("One of these times was taken a moment ago. Check them, and with whom they are.")
+        problems = [Mistake("sessions", taken_since)]
     return show(
         visit,
         "series.html",
@@ -321,6 +322,8 @@ def done(visit: Visit) -> ResponseReturnValue:
 
 def product_names(visit: Visit, appointments: Sequence[Appointment]) -> dict[str, str]:
     """Return the names of the numbing products of some appointments by id."""
+    if visit.office.find_treatment(visit.own) is None:
+        return {}
     words = visit.office.texts_of(visit.own).products
     used = {appointment.product_id for appointment in appointments}
     return {key: text.name for key, text in words.items() if key in used}

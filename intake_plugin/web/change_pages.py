@@ -11,8 +11,8 @@ from typing import Any
 from flask import redirect, request
 from flask.typing import ResponseReturnValue
 
-from intake_plugin.errors import TimeTaken
-from intake_plugin.journeys import changing, review
+from intake_plugin.errors import ReadOnly, TimeTaken
+from intake_plugin.journeys import booking, changing, review
 from intake_plugin.journeys.changing import Move, Moving
 from intake_plugin.records.tables import Appointment, AppointmentState, Case
 from intake_plugin.scheduling.slots import Slot
@@ -57,7 +57,8 @@ class Side:
 
 def _desk(visit: Visit, reference: str, ordinal: int) -> Side:
     staff = current_staff()
-    changing.may_write(staff)
+    if staff.role != "decide":
+        raise ReadOnly("Your account can look at cases and change none.")
     return Side(visit, review.by_reference(visit.office, reference), ordinal, staff)
 
 
@@ -111,6 +112,7 @@ def _times_page(side: Side, *mistakes: Mistake) -> str:
         days=days,
         times=found,
         week=lambda date: side.url("move_session", **{"from": date}),
+        names=_names(side),
     )
 
 
@@ -219,6 +221,7 @@ def _plan_page(
         reason=asked.reason,
         staff=side.staff,
         resources=resource_names(side.visit),
+        names=_names(side),
     )
     return html, MISTAKEN if problems and status == 200 else status
 
@@ -246,6 +249,11 @@ def _problem_words(moving: Moving) -> str | None:
         earliest=format_day(proposal.earliest),
         latest=format_day(proposal.latest),
     )
+
+
+def _names(side: Side) -> dict[str | None, str]:
+    """Return the practitioners' names where there is a choice: a move may bring another one."""
+    return {each.id: each.name for each in booking.practitioners(side.visit.office, side.case)}
 
 
 def resource_names(visit: Visit) -> dict[str, str]:
@@ -358,7 +366,8 @@ def desk_changes(visit: Visit, case: Case, appointments: Sequence[Appointment]) 
 def _changes(visit: Visit, case: Case, appointments: Sequence[Appointment], staff: Staff | None) -> Changes:
     office = visit.office
     sides = {each.ordinal: Side(visit, case, each.ordinal, staff) for each in appointments}
-    movable = [each.ordinal for each in appointments if changing.movable(office, each, staff)]
+    moves = appointments if office.find_treatment(case) else ()
+    movable = [each.ordinal for each in moves if changing.movable(office, each, staff)]
     cancellable = [each.ordinal for each in appointments if changing.cancellable(office, each, staff)]
     return Changes(
         move={ordinal: sides[ordinal].url("move_session") for ordinal in movable},

@@ -246,6 +246,7 @@ def clinic_feeds(visit: Visit) -> ResponseReturnValue:
         mistakes=form.mistakes,
         form=form,
         feeds=feeds.clinic_feeds(visit.office),
+        may_write=current_staff().role == "decide",
         resources={resource.id: resource.name for resource in visit.clinic.resources},
         staff=current_staff(),
     )

@@ -632,13 +632,14 @@ def answer_words(question: Question, text: QuestionText, answer: Answer | None) 
             return (_("I’m not sure"),)
 
 
-def birth_date_control(today: dt.date, *, label: str | None = None) -> Any:
+def birth_date_control(today: dt.date, *, label: str | None = None, hint: str = "") -> Any:
     """Return the control for a date of birth."""
+    example = _("For example, 27 3 %(year)s.", year=1985)
     wording = Wording(
         label=label or _("Date of birth"),
         subject=_("Date of birth"),
         missing=_("Enter your date of birth"),
-        hint=_("For example, 27 3 %(year)s.", year=1985),
+        hint=f"{hint} {example}".strip(),
     )
     first = today.replace(day=1, year=today.year - LONGEST_LIFE)
     return DateParts(wording, limits=DateLimits(today=today, first=first), autocomplete="bday")

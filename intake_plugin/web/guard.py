@@ -9,12 +9,11 @@ from __future__ import annotations
 from flask import Response, abort, current_app, request
 from markupsafe import Markup, escape
 
-from intake_plugin.state import current_mount, current_state
+from intake_plugin.state import READING, current_mount, current_state
 
 LONGEST_POST = 256 * 1024
 """Octets; the longest page of questions needs a small part of it."""
 
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _OWN = frozenset({"same-origin", "none"})
 
 
@@ -24,7 +23,7 @@ def refuse_other_sites() -> None:
     The rule of Go's CrossOriginProtection: `Sec-Fetch-Site` decides; where a browser does not send
     it, `Origin` must be ours; a client that sends neither is no browser, so it forges nothing.
     """
-    if request.method in _READING:
+    if request.method in READING:
         return
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site in _OWN:

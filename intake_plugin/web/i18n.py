@@ -36,13 +36,14 @@ _RIGHT_TO_LEFT = frozenset({"ar", "dv", "fa", "he", "ku", "ps", "sd", "ug", "ur"
 @contextmanager
 def speaking(locale: str) -> Iterator[None]:
     """Let everything in the block, the host's layout included, speak `locale`."""
-    before = g.get("intake_locale")
-    g.intake_locale = locale
+    before = g.get("intake_locale"), g.get("intake_catalogue")
+    # A page asks for hundreds of messages, so the catalogue lies ready beside the language.
+    g.intake_locale, g.intake_catalogue = locale, _catalogue(locale)
     try:
         with _host_speaking(locale):
             yield
     finally:
-        g.intake_locale = before
+        g.intake_locale, g.intake_catalogue = before
 
 
 @contextmanager
@@ -81,13 +82,13 @@ def language_name(locale: str) -> str:
 
 def gettext(message: str, **variables: object) -> str:
     """Return `message` in the page's language, with `%(name)s` places filled in."""
-    text = _catalogue(language()).gettext(message)
+    text = _spoken().gettext(message)
     return text % variables if variables else text
 
 
 def ngettext(singular: str, plural: str, num: int, **variables: object) -> str:
     """Return the form for `num` in the page's language; `%(num)s` is the number."""
-    return _catalogue(language()).ngettext(singular, plural, num) % {"num": num, **variables}
+    return _spoken().ngettext(singular, plural, num) % {"num": num, **variables}
 
 
 _ = gettext
@@ -123,9 +124,14 @@ WEEKDAYS = (
 )
 
 
-def _catalogue(locale: str) -> catalogues.NullTranslations:
+def _spoken() -> catalogues.NullTranslations:
+    """Return the catalogue of the page being made; without an app there is none."""
     if not has_app_context():
         return catalogues.NullTranslations()
+    return cast("catalogues.NullTranslations", g.get("intake_catalogue") or _catalogue(PLAIN))
+
+
+def _catalogue(locale: str) -> catalogues.NullTranslations:
     cached: dict[str, catalogues.NullTranslations] = current_app.extensions.setdefault(_CATALOGUES, {})
     if locale not in cached:
         cached[locale] = _load(locale)
@@ -192,18 +198,20 @@ def _written(date: dt.date, style: str) -> str | None:
 
 def format_date(date: dt.date) -> str:
     """Return a date without its weekday: 3 March 2026."""
-    return _written(date, "long") or f"{date.day} {months()[date.month - 1]} {date.year}"
+    return _written(date, "long") or f"{date.day} {_(MONTHS[date.month - 1])} {date.year}"
 
 
 def format_day(date: dt.date) -> str:
     """Return a date with its weekday: Tuesday 3 March 2026."""
-    plain = f"{_(WEEKDAYS[date.weekday()])} {date.day} {months()[date.month - 1]} {date.year}"
-    return _written(date, "full") or plain
+    return (
+        _written(date, "full")
+        or f"{_(WEEKDAYS[date.weekday()])} {date.day} {_(MONTHS[date.month - 1])} {date.year}"
+    )
 
 
 def format_month(date: dt.date) -> str:
     """Return the month of a date: March 2026."""
-    return _written(date, "yMMMM") or f"{months()[date.month - 1]} {date.year}"
+    return _written(date, "yMMMM") or f"{_(MONTHS[date.month - 1])} {date.year}"
 
 
 def format_partial(date: PartialDate) -> str:

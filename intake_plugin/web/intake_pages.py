@@ -16,8 +16,8 @@ from intake_plugin.clinical.questionnaire import Page, options_of, walk
 from intake_plugin.clinical.screening import Finding, Screening
 from intake_plugin.errors import NotFound
 from intake_plugin.journeys import access, consent, intake
-from intake_plugin.journeys.intake import Identity
-from intake_plugin.journeys.suitability import is_lifted, lifted_of
+from intake_plugin.journeys.intake import Identity, lifted_of
+from intake_plugin.journeys.suitability import is_lifted
 from intake_plugin.records.tables import Case, CaseState
 from intake_plugin.web import forms
 from intake_plugin.web.forms import AnswersForm, Asking, OneChoice, Wording
@@ -35,11 +35,11 @@ MISTAKEN = 422
 def start(visit: Visit) -> ResponseReturnValue:
     """Say what comes and begin a case; a case open on this device can be gone on with instead."""
     form = forms.make_form(_start_controls(visit), request.form if request.method == "POST" else None)
-    if request.method != "POST" or not form.validate():
+    if request.method != "POST" or not visit.clinic.offered or not form.validate():
         return _start_page(visit, form)
     _case, token = access.begin(
         visit.office,
-        protocol_id=str(form.answers.get("treatment") or next(iter(visit.clinic.treatments))),
+        protocol_id=str(form.answers.get("treatment") or next(iter(visit.clinic.offered))),
         locale=str(form.answers.get("locale") or visit.locale),
     )
     return remember(make_response(redirect(visit.url("about_you"), 303)), visit, token)
@@ -47,7 +47,7 @@ def start(visit: Visit) -> ResponseReturnValue:
 
 def _start_controls(visit: Visit) -> dict[str, Any]:
     controls: dict[str, Any] = {}
-    if len(visit.clinic.treatments) > 1:
+    if len(visit.clinic.offered) > 1:
         wording = Wording(
             label=_("Which treatment would you like?"),
             subject=_("Treatment"),
@@ -55,7 +55,7 @@ def _start_controls(visit: Visit) -> dict[str, Any]:
         )
         options = [
             SelectChoice(value=key, label=treatment.protocol.words(visit.locale).title)
-            for key, treatment in visit.clinic.treatments.items()
+            for key, treatment in visit.clinic.offered.items()
         ]
         controls["treatment"] = OneChoice(wording, options=options)
     if len(visit.clinic.languages) > 1:
@@ -71,7 +71,7 @@ def language_control(visit: Visit) -> Any:
 
 
 def _start_page(visit: Visit, form: AnswersForm) -> ResponseReturnValue:
-    treatments = [treatment.protocol.words(visit.locale) for treatment in visit.clinic.treatments.values()]
+    treatments = [treatment.protocol.words(visit.locale) for treatment in visit.clinic.offered.values()]
     heading = treatments[0].title if len(treatments) == 1 else _("Book a treatment")
     html = show(
         visit,
@@ -82,9 +82,17 @@ def _start_page(visit: Visit, form: AnswersForm) -> ResponseReturnValue:
         form=form,
         treatments=treatments,
         draft_lifetime=visit.office.settings.draft_lifetime,
-        continue_url=visit.next_url if visit.case is not None else None,
+        continue_url=_continue_url(visit),
     )
     return html, MISTAKEN if form.mistakes else 200
+
+
+def _continue_url(visit: Visit) -> str | None:
+    if visit.case is None:
+        return None
+    # Of a treatment that the profile no longer has nobody knows the next page; that one says so.
+    readable = visit.office.find_treatment(visit.case) is not None
+    return visit.next_url if readable else visit.url("manage")
 
 
 # About you ---------------------------------------------------------------------------------------
@@ -153,7 +161,8 @@ def questions(visit: Visit, key: str) -> ResponseReturnValue:
         back = _before(visit, [each.key for each, _asked in steps], key)
         return _question_page(visit, page, asked, form, back)
     intake.answer(office, case, key, form.answers)
-    return redirect(_after(visit, key), 303)
+    response = make_response(redirect(_after(visit, key), 303))
+    return remember(response, visit, visit.token) if visit.token else response
 
 
 def _steps(visit: Visit) -> tuple[tuple[Page, tuple[Question, ...]], ...]:

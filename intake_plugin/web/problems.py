@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 
 from flask import Blueprint, make_response, redirect, request
@@ -12,16 +13,29 @@ from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
     RequestEntityTooLarge,
+    TooManyRequests,
     UnsupportedMediaType,
 )
 from werkzeug.exceptions import (
     NotFound as PageNotFound,
 )
 
-from intake_plugin.errors import Busy, JourneyError, NotFound, OutOfTurn, Stale, TimeTaken, TooLate
-from intake_plugin.web.i18n import _, speaking
+from intake_plugin.errors import (
+    Busy,
+    JourneyError,
+    NotAsSigned,
+    NotFound,
+    NoTreatment,
+    OutOfTurn,
+    ReadOnly,
+    Stale,
+    TimeTaken,
+    TooLate,
+)
+from intake_plugin.state import READING
+from intake_plugin.web.i18n import _, format_duration, speaking
 from intake_plugin.web.render import show
-from intake_plugin.web.visit import NotOpen, Visit, cookie_name, current_visit, forget
+from intake_plugin.web.visit import BOOKED_STATES, NotOpen, Visit, cookie_name, current_visit, forget
 
 HTTP_PROBLEMS = (
     BadRequest,
@@ -29,6 +43,7 @@ HTTP_PROBLEMS = (
     PageNotFound,
     MethodNotAllowed,
     RequestEntityTooLarge,
+    TooManyRequests,
     UnsupportedMediaType,
 )
 _RETRY_SECONDS = "2"
@@ -62,6 +77,8 @@ def _journey_problem(error: JourneyError) -> ResponseReturnValue:
 
 
 def _http_problem(error: HTTPException) -> ResponseReturnValue:
+    if error.response is not None:
+        return error.response  # the host has an answer of its own
     visit = current_visit()
     with speaking(visit.locale):
         return _page(visit, _describe_http(visit, error), error)
@@ -74,6 +91,8 @@ def _page(visit: Visit, problem: Problem, error: Exception) -> ResponseReturnVal
         forget(response, visit, cookie_name(visit.mount))
     if isinstance(error, Busy):
         response.headers["Retry-After"] = _RETRY_SECONDS
+    if isinstance(error, TooManyRequests) and error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
     return response
@@ -102,7 +121,16 @@ def _describe(visit: Visit, error: JourneyError) -> Problem:
                 _("Something has changed since this page was shown"),
                 _("Perhaps it is open in another window. Nothing was lost; look at it once more."),
                 _("Show it again"),
-                request.url,
+                _again(),
+            )
+        case NoTreatment() | NotAsSigned():
+            return _not_as_booked(visit, error)
+        case ReadOnly():
+            return Problem(
+                403,
+                _("Your account can look, but not change anything"),
+                _("Nothing was changed. Ask a colleague who may decide cases."),
+                *onward,
             )
         case TimeTaken():
             return Problem(
@@ -128,10 +156,60 @@ def _describe(visit: Visit, error: JourneyError) -> Problem:
                 _("Somebody else is booking at this moment"),
                 _("Nothing was changed. Wait a few seconds and try again."),
                 _("Try again"),
-                request.url,
+                _again(),
             )
         case _:
             return _not_found(visit)
+
+
+def _not_as_booked(visit: Visit, error: NoTreatment | NotAsSigned) -> Problem:
+    """Describe what keeps a booked case from being shown or changed since the clinic's profile changed."""
+    onward = _onward(visit)
+    match error:
+        case NoTreatment() if visit.desk:
+            return Problem(
+                409,
+                _("The clinic’s profile no longer has this treatment"),
+                _(
+                    "Ask whoever runs this site to put “%(protocol)s” back into the profile, with “retired = "
+                    "true” if you no longer offer it.",
+                    protocol=error.protocol_id,
+                ),
+                *onward,
+            )
+        case NoTreatment():
+            return Problem(
+                409,
+                _("The clinic has changed what it offers here"),
+                _(
+                    "Your answers and everything you have booked are kept, but this page cannot show them. "
+                    "Call the clinic: %(telephone)s.",
+                    telephone=visit.clinic.contact.telephone,
+                ),
+                *(_sessions(visit) or onward),
+            )
+        case NotAsSigned() if visit.desk:
+            return Problem(
+                409,
+                _("This session cannot be moved here"),
+                _(
+                    "Its patient signed for a numbing cream that is not used any more, and another one needs "
+                    "another signature. Nothing was changed. Put the cream back into stock, or cancel the "
+                    "sessions to come and let the patient begin again."
+                ),
+                *onward,
+            )
+        case _:
+            return Problem(
+                409,
+                _("This session cannot be moved here"),
+                _(
+                    "It was planned with a numbing cream that you signed for and that is not used any more. "
+                    "Nothing was changed. Call the clinic: %(telephone)s.",
+                    telephone=visit.clinic.contact.telephone,
+                ),
+                *onward,
+            )
 
 
 def _describe_http(visit: Visit, error: HTTPException) -> Problem:
@@ -155,6 +233,14 @@ def _describe_http(visit: Visit, error: HTTPException) -> Problem:
             )
         case MethodNotAllowed():
             return Problem(405, _("This page cannot be used like that"), _("Nothing was changed."), *onward)
+        case TooManyRequests():
+            return Problem(
+                429,
+                _("Too many tries in a short time"),
+                _too_many(error.retry_after),
+                _("Try again"),
+                _again(),
+            )
         case RequestEntityTooLarge():
             return Problem(
                 413,
@@ -167,11 +253,30 @@ def _describe_http(visit: Visit, error: HTTPException) -> Problem:
                 error.code or 400,
                 _("This page could not read what was sent"),
                 _("Nothing was changed. Open the page again and send it once more."),
-                *onward,
+                *(onward if request.method in READING else (_("Open the page again"), _again())),
             )
 
 
+def _too_many(seconds: object) -> str:
+    if not isinstance(seconds, int):
+        return _("Nothing was changed, and nothing is lost. Wait a while, then try again.")
+    wait = format_duration(dt.timedelta(minutes=-(-seconds // 60)))
+    return _("Nothing was changed, and nothing is lost. Wait %(time)s, then try again.", time=wait)
+
+
+def _again() -> str:
+    """Return the address asked for without its host, which may not be the one the browser sees."""
+    return request.script_root + request.full_path.removesuffix("?")
+
+
 def _not_found(visit: Visit) -> Problem:
+    if visit.desk:
+        return Problem(
+            404,
+            _("There is no such case or page at this clinic"),
+            _("The address may be old or incomplete, or belong to another clinic."),
+            *_onward(visit),
+        )
     return Problem(
         404,
         _("There is nothing at this address"),
@@ -180,8 +285,16 @@ def _not_found(visit: Visit) -> Problem:
     )
 
 
+def _sessions(visit: Visit) -> tuple[str, str] | None:
+    if visit.case is None or visit.case.state not in BOOKED_STATES:
+        return None
+    return _("See your sessions"), visit.url("manage")
+
+
 def _onward(visit: Visit) -> tuple[str, str]:
     """Return where to go from here: on with the open case, else to the start."""
+    if visit.desk:
+        return _("Back to the cases"), visit.url("staff.queue")
     try:
         if visit.case is not None:
             return _("Go on"), visit.next_url

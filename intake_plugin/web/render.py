@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import render_template
+from flask import current_app, render_template
 from jinja2 import Template
 from markupsafe import Markup
 
@@ -59,6 +59,11 @@ class Frame:
     def open_case(self) -> bool:
         """Whether a case is open on this device."""
         return self.visit.case is not None
+
+    @property
+    def linkable(self) -> bool:
+        """Whether the case open on this device can have a private link, which asks for a date of birth."""
+        return self.visit.case is not None and self.visit.case.identity is not None
 
     @property
     def lang(self) -> str:
@@ -121,28 +126,40 @@ def show(
         title=_title(visit, heading, error=bool(found)),
         back=back,
         mistakes=found,
-        demonstration=page != "staff" and not _approved(visit),
+        demonstration=not visit.desk and not _approved(visit),
         advice=_advice(visit, page),
     )
-    names: list[str | Template] = [f"intake/{visit.clinic.id}/{template}", f"intake/{template}"]
-    html = render_template(names, intake=frame, say=i18n.gettext, nsay=i18n.ngettext, **values)
+    found_template = _template(visit.clinic.id, template)
+    html = render_template(found_template, intake=frame, say=i18n.gettext, nsay=i18n.ngettext, **values)
     check_layout(html, visit.clinic.base_template)
     return html
+
+
+def _template(clinic_id: str, name: str) -> Template:
+    # Jinja remembers what it found but not what it did not find, and would look for the clinic's own
+    # version on the disk for every page.
+    known, jinja = current_state().templates, current_app.jinja_env
+    key = clinic_id, name
+    found = known.get(key)
+    if found is None or jinja.auto_reload:
+        found = known[key] = jinja.select_template([f"intake/{clinic_id}/{name}", f"intake/{name}"])
+    return found
 
 
 def _title(visit: Visit, heading: str, *, error: bool) -> str:
     parts = [heading]
     if visit.case is not None:
-        parts.append(visit.office.texts_of(visit.case).title)
+        parts.append(visit.office.title_of(visit.case))
     parts.append(visit.clinic.name)
-    text = " – ".join(dict.fromkeys(parts))
+    text = " – ".join(part for part in dict.fromkeys(parts) if part)
     return i18n.gettext("Error: %(title)s", title=text) if error else text
 
 
 def _approved(visit: Visit) -> bool:
     if visit.case is not None:
-        return visit.office.treatment_of(visit.case).approved
-    return all(treatment.approved for treatment in visit.clinic.treatments.values())
+        treatment = visit.office.find_treatment(visit.case)
+        return treatment is None or treatment.approved
+    return all(treatment.approved for treatment in visit.clinic.offered.values())
 
 
 def _advice(visit: Visit, page: str) -> Sequence[Finding]:

@@ -35,8 +35,6 @@ CLEAR_FROM_DATE = "not_before"
 NUMBING_CHOICE = "numbing"
 LONGEST_VERSION = 9
 """Digits of the version that a decision form carries."""
-LATEST = 50
-"""How many entries of a case's history its page shows."""
 
 
 def state_names() -> dict[CaseState, str]:
@@ -122,8 +120,9 @@ def case_page(visit: Visit, reference: str) -> ResponseReturnValue:
 
 
 def _case_page(visit: Visit, found: WholeCase, form: AnswersForm) -> ResponseReturnValue:
-    protocol = visit.office.protocol_of(found.case)
-    rows = _answer_rows(visit, found)
+    protocol = found.treatment.protocol if found.treatment else None
+    products = protocol.words(visit.locale).products if protocol else {}
+    rows = _answer_rows(visit, found, protocol) if protocol else []
     html = show(
         visit,
         "staff_case.html",
@@ -138,21 +137,18 @@ def _case_page(visit: Visit, found: WholeCase, form: AnswersForm) -> ResponseRet
         form=form,
         changes=desk_changes(visit, found.case, found.appointments),
         may_decide=bool(found.verdicts) and current_staff().role == "decide",
-        protocol=protocol,
         titles=_titles(visit),
         states=state_names(),
         outcomes=outcome_names(),
         verdicts=_verdicts(),
-        products={key: words.name for key, words in protocol.words(visit.locale).products.items()},
-        latest=found.entries[-LATEST:],
+        products={key: words.name for key, words in products.items()},
         resources={resource.id: resource.name for resource in visit.clinic.resources},
         staff=current_staff(),
     )
     return html, MISTAKEN if form.mistakes else 200
 
 
-def _answer_rows(visit: Visit, found: WholeCase) -> list[AnswerRow]:
-    protocol = visit.office.protocol_of(found.case)
+def _answer_rows(visit: Visit, found: WholeCase, protocol: Protocol) -> list[AnswerRow]:
     words = protocol.words(visit.locale).questions
     flagged = set(_questions_behind(protocol, found.screening)) if found.screening else set()
     return [
@@ -178,8 +174,9 @@ def _questions_behind(protocol: Protocol, screening: Screening) -> Iterator[str]
     yield from (rule.since for rule in protocol.rules if rule.id in fired and rule.since)
 
 
-def _source_words(protocol: Protocol, source: Source) -> SourceWords:
-    return SourceWords(source.ref, source.grade, protocol.references.get(source.ref, source.ref))
+def _source_words(protocol: Protocol | None, source: Source) -> SourceWords:
+    titles = protocol.references if protocol else {}
+    return SourceWords(source.ref, source.grade, titles.get(source.ref, source.ref))
 
 
 # Decision ----------------------------------------------------------------------------------------
@@ -236,7 +233,7 @@ def _decision_controls(visit: Visit, found: WholeCase) -> dict[str, Any]:
     }
     if found.numbing_choices:
         controls[NUMBING_CHOICE] = _numbing_control(visit, found)
-    if _home_possible(visit, found):
+    if _home_possible(found):
         home = Wording(
             label=_("May the patient put the numbing cream on at home?"),
             subject=_("Numbing at home"),
@@ -262,10 +259,11 @@ def _numbing_control(visit: Visit, found: WholeCase) -> Any:
     return OneChoice(wording, options=options, required=False)
 
 
-def _home_possible(visit: Visit, found: WholeCase) -> bool:
+def _home_possible(found: WholeCase) -> bool:
     product = found.screening.numbing.product if found.screening else None
-    policy = visit.office.treatment_of(found.case).numbing
-    return product is not None and product.home and policy.home == "approved"
+    if found.treatment is None or product is None:
+        return False
+    return product.home and found.treatment.numbing.home == "approved"
 
 
 def _validated(form: AnswersForm, latest: dt.date) -> bool:

@@ -12,7 +12,7 @@ from intake_plugin.errors import JourneyError
 from intake_plugin.journeys import access
 from intake_plugin.journeys.intake import Step, next_step
 from intake_plugin.journeys.office import Office
-from intake_plugin.records.tables import Case
+from intake_plugin.records.tables import Case, CaseState
 from intake_plugin.settings import Clinic
 from intake_plugin.state import current_mount, current_state
 from intake_plugin.web.i18n import language_tag
@@ -27,8 +27,13 @@ STEP_ENDPOINTS = {
     "times": "times",
     "series": "series",
     "done": "done",
+    "manage": "manage",
 }
 """Endpoint of each step of the patient's way."""
+
+
+BOOKED_STATES = frozenset({CaseState.BOOKED, CaseState.CLOSED})
+"""States of a case that has sessions."""
 
 
 class NotOpen(JourneyError):
@@ -45,6 +50,8 @@ class Visit:
     """The cookie's raw session token, known or not."""
     case: Case | None
     locale: str
+    desk: bool = False
+    """Whether somebody of the clinic is asking, past the gate of its pages."""
 
     @property
     def clinic(self) -> Clinic:
@@ -105,7 +112,7 @@ def _look_up() -> Visit:
     token = request.cookies.get(cookie_name(mount)) if request.blueprint == mount else None
     case = access.current(office, token)
     locale = preferred_language(clinic) if case is None else office.locale_of(case)
-    return Visit(office, mount, token, case, locale)
+    return Visit(office, mount, token, case, locale, desk="intake_staff" in g)
 
 
 def preferred_language(clinic: Clinic) -> str:

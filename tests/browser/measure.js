@@ -8,6 +8,18 @@
     element => box(element).right > innerWidth + 1 && getComputedStyle(element).position !== "absolute",
   );
 
+  // What sticks out of its column, though the page need not scroll for it.
+  const main = document.querySelector("[data-intake]");
+  const hidden = ".intake-vh, .intake-scroll *, [data-intake] *:has(> .intake-vh:only-child)";
+  const edge = main && box(main).right - parseFloat(getComputedStyle(main).paddingInlineEnd);
+  const spilled = all("[data-intake] *").filter(element => box(element).right > edge + 1 && !element.matches(hidden));
+
+  // The parts of a date stand in one line as long as they find room in it.
+  const crooked = all("[data-intake] .intake-date > * + *").filter(element => {
+    const before = element.previousElementSibling;
+    return box(element).left >= box(before).right && box(element).top !== box(before).top;
+  });
+
   // WCAG 2.2, 2.5.8: a target is at least 24 by 24 pixels.
   const small = all("[data-intake] button, [data-intake] summary").filter(
     element => box(element).width && (box(element).width < 24 || box(element).height < 24),
@@ -49,6 +61,8 @@
 
   return {
     overflow: document.documentElement.scrollWidth > innerWidth ? wide.map(brief) : [],
+    spilled: spilled.map(brief),
+    crooked: crooked.map(brief),
     small: small.map(brief),
     pale,
     unnamed: unnamed.map(brief),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 from uuid import uuid4
@@ -26,9 +27,22 @@ GIVEN: Given = {
 }
 POLICY = "script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'"
 STEPS = ["start", "question", "check", "outcome", "consent", "notes", "slots", "series", "done"]
+BESIDE = {
+    "question": ("save", "leave"),
+    "slots": ("times/days", "manage"),
+    "done": ("calendar", "manage", "sessions/2/move", "sessions/2/cancel", "consent/treatment"),
+}
+"""Pages beside the way, looked at from the page named."""
+DESK_PAGES = ("blocks", "why-not", "calendars", "feeds", "cases/AAA-AAAA")
 MEASURE = (Path(__file__).parent / "measure.js").read_text()
+EDGES = """element => [
+    getComputedStyle(element).borderTopColor,
+    getComputedStyle(document.querySelector(".intake-error")).color,
+]"""
 SOUND = {
     "overflow": [],
+    "spilled": [],
+    "crooked": [],
     "small": [],
     "pale": [],
     "unnamed": [],
@@ -49,6 +63,17 @@ def measured(page: Page) -> object:
     """Measure the page once its style sheets have arrived."""
     page.wait_for_load_state("load")
     return page.evaluate(MEASURE)
+
+
+def look_beside(page: Page, paths: Iterable[str], gallery: Path | None) -> None:
+    """Measure pages beside the way, then come back."""
+    here = page.url
+    for path in paths:
+        page.goto(f"{here.split('/book/')[0]}/book/{path}")
+        if gallery is not None:
+            page.screenshot(path=gallery / f"beside-{path.replace('/', '-')}.png", full_page=True)
+        assert measured(page) == SOUND, page.url
+    page.goto(here)
 
 
 def fill(page: Page) -> None:
@@ -78,7 +103,8 @@ def press(page: Page) -> Response | None:
 def begun(context: BrowserContext, complaints: list[str], site: Site) -> Page:
     page = context.new_page()
     page.goto(site.address)
-    page.get_by_role("link", name="Book in London").click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="Book in London").click()
     return page
 
 
@@ -89,10 +115,12 @@ def test_a_patient_books_a_course(
     for number in count():
         assert number < 60, seen
         name = read(page)
-        seen.append(name)
         if gallery is not None:
             page.screenshot(path=gallery / f"{number:02}-{name}.png", full_page=True)
         assert measured(page) == SOUND, f"{name} at {page.url}"
+        if name in BESIDE and name not in seen:
+            look_beside(page, BESIDE[name], gallery)
+        seen.append(name)
         if name == "done":
             break
         if page.locator("main form[method=post]").count():
@@ -126,6 +154,9 @@ def test_an_empty_page_says_what_is_missing_and_leads_there(begun: Page, complai
     for link in links.all():
         target = link.get_attribute("href") or ""
         assert page.locator(target).count() == 1, target
+    for wrong in page.locator("[aria-invalid=true]").all():
+        edge, error = wrong.evaluate(EDGES)
+        assert edge == error
     assert measured(page) == SOUND
 
 
@@ -144,7 +175,9 @@ def test_the_clinics_desk_is_sound(
         assert measured(page) == SOUND
         if name == "queue":
             page.locator("main tbody a").first.click()
-    assert complaints == []
+    look_beside(page, (f"staff/{path}" for path in DESK_PAGES), gallery)
+    # The page of a case that is not there answers 404, which Chromium reports.
+    assert [words for words in complaints if "404" not in words] == []
 
 
 @pytest.mark.parametrize("path", ["/", "/treatments", "/how-we-work", "/clinics", "/book", "/staff/sign-in"])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from limits import parse_many
 
 from intake_plugin import testing
 from intake_plugin.clinical.linter import lint
@@ -599,3 +600,28 @@ def test_two_files_with_one_protocol_id_are_refused(tmp_path: Path) -> None:
                 "treatments": [{"protocol": "microneedling", **numbing}, {"protocol": own, **numbing}],
             }
         )
+
+
+def test_a_retired_treatment_comes_after_those_that_are_offered() -> None:
+    found = testing.clinic(
+        treatments=[{"protocol": "microneedling", "retired": True}, {"protocol": "light_peel"}]
+    )
+    assert list(found.treatments) == ["light_peel", "microneedling"]
+    assert list(found.offered) == ["light_peel"]
+    same = testing.clinic(treatments=[{"protocol": "microneedling"}]).treatments["microneedling"]
+    assert found.treatments["microneedling"].fingerprint == same.fingerprint
+
+
+@pytest.mark.parametrize("limit", ["", "5 per hour", "5 per 10 minutes; 50 per day"])
+def test_a_limit_is_written_as_flask_limiter_writes_it(limit: str) -> None:
+    settings = load_settings({"INTAKE_KEYS": testing.keys(), "INTAKE_LIMIT_OPEN": limit})
+    assert settings.limit_open == limit
+    assert len(parse_many(limit) if limit else []) == len([each for each in limit.split(";") if each])
+
+
+@pytest.mark.parametrize(
+    "limit", ["often", "0 per hour", "5/hour", "5 per PT1H", "5 per fortnight", "5 per hour;"]
+)
+def test_what_is_no_limit_is_named_with_its_setting(limit: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"INTAKE_LIMIT_SIGN: .* is no limit; write '20 per hour'"):
+        load_settings({"INTAKE_KEYS": testing.keys(), "INTAKE_LIMIT_SIGN": limit})

@@ -19,14 +19,17 @@ from click.testing import CliRunner
 from flask import Flask
 from flask.cli import FlaskGroup
 from flask_sqlalchemy import SQLAlchemy
+from flask_wtf.csrf import CSRFProtect
 
 from intake_plugin import Intake
+from intake_plugin.cli import _office
 from intake_plugin.errors import ConfigurationError, Problem
+from intake_plugin.journeys import access
 from intake_plugin.records.base import Base
 from intake_plugin.records.keyring import KeyRing
 from intake_plugin.records.tables import Case
 from intake_plugin.settings import Clinic
-from intake_plugin.state import KEY
+from intake_plugin.state import KEY, current_state
 from intake_plugin.testing import approve, clinic, keys
 
 MakeSite = Callable[..., Flask]
@@ -91,6 +94,35 @@ def test_a_change_undoes_the_approval_and_is_named(make_site: MakeSite) -> None:
     assert code == 1
     assert "changed since Test clinician approved it on 2026-01-01" in output
     assert "changed: Wait botulinum: P21D instead of P14D" in output
+
+
+def test_cases_whose_treatment_has_left_the_profile_are_named(make_site: MakeSite) -> None:
+    app = make_site(approve(clinic()))
+    with app.app_context():
+        office = _office(current_state(), approve(clinic()))
+        for number in range(6):
+            case, _ = access.begin(office, protocol_id="microneedling", locale="en")
+            case.submitted_at, case.reference = office.now, f"AAA-AAA{number}"
+        access.begin(office, protocol_id="microneedling", locale="en")
+        office.session.commit()
+    assert run(app, "check")[0] == 0
+    app.extensions[KEY].clinics["north"] = dataclasses.replace(approve(clinic()), treatments={})
+    code, output = run(app, "check")
+    assert code == 1
+    assert "no treatment 'microneedling' any more, so 6 of its cases cannot be read: AAA-AAA0, " in output
+    assert "AAA-AAA4, .... Put it back, with `retired = true`" in output
+
+
+@pytest.mark.parametrize(("limit", "ready"), [(3600, False), (None, True), (7 * 24 * 3600, True)])
+def test_a_token_that_runs_out_while_somebody_types_is_named(
+    make_site: MakeSite, limit: int | None, ready: bool
+) -> None:
+    app = make_site(approve(clinic()))
+    app.config.update(SECRET_KEY="for tests", WTF_CSRF_TIME_LIMIT=limit)
+    CSRFProtect(app)
+    code, output = run(app, "check")
+    assert (code == 0) == ready
+    assert ("Set WTF_CSRF_TIME_LIMIT = None" in output) != ready
 
 
 def with_approval(**changes: Any) -> Clinic:

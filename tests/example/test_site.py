@@ -72,6 +72,22 @@ def test_a_wrong_password_opens_nothing(example: Flask) -> None:
     assert urlsplit(visitor.get("/staff/").reply.url).path == "/staff/sign-in"
 
 
+def test_passwords_cannot_be_tried_for_ever(example: Flask) -> None:
+    visitor = Visitor.of(example.test_client())
+    page = visitor.get("/staff/sign-in")
+    tries = [visitor.submit(page, {"email": DEMO_EMAIL, "password": "wrong"}) for _ in range(11)]
+    assert [each.reply.status for each in tries] == [422] * 10 + [429]
+    assert tries[-1].heading == "Too many requests"
+
+
+def test_cases_cannot_be_begun_for_ever(example: Flask) -> None:
+    visitor = Visitor.of(example.test_client())
+    start = visitor.get("/new-york/book/")
+    begun = [visitor.submit(start) for _ in range(61)]
+    assert {page.name for page in begun[:60]} == {"question"}
+    assert (begun[60].reply.status, begun[60].heading) == (429, "Too many tries in a short time")
+
+
 @pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example/", "/\\evil.example", "staff"])
 def test_signing_in_leads_to_no_other_site(example: Flask, target: str) -> None:
     page = sign_in(example, Visitor.of(example.test_client()), f"/staff/sign-in?next={target}")

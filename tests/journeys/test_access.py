@@ -12,11 +12,12 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import IntegrityError
 
-from intake_plugin.errors import Busy, NotFound, Stale
+from intake_plugin.errors import Busy, NotFound, OutOfTurn, Stale
 from intake_plugin.journeys import access
 from intake_plugin.journeys.office import Office
-from intake_plugin.records.tables import Case, Token
-from tests.journeys.conftest import NOW, SETTINGS, Desk
+from intake_plugin.records import tokens
+from intake_plugin.records.tables import Case, Token, TokenPurpose
+from tests.journeys.conftest import CLINIC, NOW, SETTINGS, Desk
 
 BORN = dt.date(1990, 5, 17)
 
@@ -64,18 +65,27 @@ def test_a_right_date_forgives_the_wrong_ones(desk: Desk) -> None:
 
 
 def test_a_cookie_is_no_link_and_a_link_no_cookie(desk: Desk) -> None:
-    case, raw = access.begin(desk.office, protocol_id="microneedling", locale="en")
+    _, raw = access.begin(desk.office, protocol_id="microneedling", locale="en")
     with pytest.raises(NotFound):
         access.open_link(desk.office, raw)
-    assert access.current(desk.office, access.make_link(desk.office, case)) is None
+    assert access.current(desk.office, access.make_link(desk.office, desk.identified())) is None
 
 
 def test_no_token_is_stored_as_it_is(desk: Desk) -> None:
-    case, raw = access.begin(desk.office, protocol_id="microneedling", locale="en")
-    link = access.make_link(desk.office, case)
+    _, raw = access.begin(desk.office, protocol_id="microneedling", locale="en")
+    link = access.make_link(desk.office, desk.identified())
     stored = set(desk.session.scalars(sa.select(Token.hash)))
-    assert len(stored) == 2
+    assert len(stored) == 3
     assert not stored & {raw, link}
+
+
+def test_a_link_before_the_date_of_birth_is_known_would_ask_for_nothing(desk: Desk) -> None:
+    case = desk.begun()
+    with pytest.raises(OutOfTurn):
+        access.make_link(desk.office, case)
+    issued = tokens.issue(desk.session, CLINIC.id, case.id, TokenPurpose.MANAGE, NOW, SETTINGS.link_lifetime)
+    desk.session.commit()
+    assert access.verify(desk.office, issued, None) is None
 
 
 def test_a_treatment_the_clinic_does_not_offer_begins_nothing(desk: Desk) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from dataclasses import replace
+from itertools import count
 
 import pytest
 import sqlalchemy as sa
@@ -19,7 +21,7 @@ from intake_plugin.records.keyring import KeyRing
 from intake_plugin.records.tables import AuditEntry, Case, CaseState, Signature
 from intake_plugin.state import KEY
 from intake_plugin.testing import keys
-from tests.journeys.conftest import CLINIC, Desk
+from tests.journeys.conftest import CLINIC, NOW, Desk
 
 
 def act(document: DocumentState, *, name: str = "Pat Example", shown: str | None = None) -> Act:
@@ -89,6 +91,22 @@ def test_a_required_document_cannot_be_declined_nor_signed_without_a_name(desk: 
         consent.decline(desk.office, case, act(treatment))
     with pytest.raises(ValueError, match="typed name"):
         consent.sign(desk.office, case, act(treatment, name="  "))
+
+
+def test_a_form_that_is_sent_twice_leaves_one_signature_and_a_change_of_mind_another(desk: Desk) -> None:
+    case = desk.screened()
+    minutes = (NOW + dt.timedelta(minutes=each) for each in count())
+    for name in ("Pat Example", " Pat Example ", "Pat E. Example"):
+        consent.sign(desk.at(next(minutes)).office, case, act(document(desk, case, "treatment"), name=name))
+    photos = document(desk, case, "photos_marketing")
+    for settle in (consent.sign, consent.sign, consent.decline, consent.decline, consent.sign):
+        settle(desk.at(next(minutes)).office, case, act(photos))
+    kept = desk.session.scalars(sa.select(Signature).order_by(Signature.signed_at)).all()
+    assert [each.signer["name"] for each in kept if each.document_id == "treatment"] == [
+        "Pat Example",
+        "Pat E. Example",
+    ]
+    assert len([each for each in kept if each.document_id == "photos_marketing"]) == 3
 
 
 @pytest.mark.parametrize(

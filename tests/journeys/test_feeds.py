@@ -106,14 +106,17 @@ def test_a_change_that_was_committed_late_is_told_all_the_same(desk: Desk, clini
     assert not set(before) & {tag(desk, raw) for raw in raws}
 
 
-def test_a_stopped_treatment_takes_its_patients_feed_along_and_leaves_the_clinics(
+def test_a_treatment_taken_out_of_the_profile_leaves_the_bare_sessions_in_every_feed(
     make_desk: Callable[..., Desk], clinician: Staff
 ) -> None:
     desk = make_desk()
-    mine = feeds.make_patient_feed(desk.office, desk.booked())
+    case = desk.booked()
+    feeds.choose(desk.office, case, Choices(care=True, details=True))
+    mine = feeds.make_patient_feed(desk.office, case)
     clinics = feeds.make_clinic_feed(desk.office, clinician, locale="en", label="Desk")
     after = make_desk(clinic=replace(CLINIC, treatments={}))
-    assert feeds.find(after.office, mine) is None
+    assert len(events(read(desk, mine))) > 4
+    assert len(events(read(after, mine))) == 4
     assert len(events(read(after, clinics))) == 4
 
 

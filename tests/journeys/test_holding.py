@@ -9,9 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from intake_plugin.errors import TimeTaken
-from intake_plugin.journeys import booking, holding, intake, upkeep
+from intake_plugin.journeys import blocking, booking, holding, intake, upkeep
 from intake_plugin.records.tables import Appointment, Case, CaseState, Claim, Occupancy
-from intake_plugin.testing import clinic
+from intake_plugin.state import Staff
+from intake_plugin.testing import approve, clinic
 from tests.journeys.conftest import CLINIC, NOW, Desk
 
 HOLD, MOST = CLINIC.booking.hold, CLINIC.booking.hold_most
@@ -88,6 +89,28 @@ def test_booking_turns_the_hold_into_claims_in_place(desk: Desk) -> None:
     assert {appointment for _, appointment in booked} == appointments
     assert {hold for hold, _ in booked} == {None}
     assert not desk.session.scalars(sa.select(Claim).where(Claim.expires_at.is_not(None))).all()
+
+
+def test_what_is_held_is_booked_although_somebody_else_is_freer_now(
+    make_desk: Callable[..., Desk], clinician: Staff
+) -> None:
+    two_of_each = [
+        {"id": f"{kind}-{number}", "kind": kind, "name": kind}
+        for kind in ("practitioner", "room")
+        for number in range(2)
+    ]
+    desk = make_desk(clinic=approve(clinic(resources=two_of_each)))
+    case, chosen = desk.planned()
+    seats = sa.select(Occupancy.resource_id, Occupancy.lane, Occupancy.start_at)
+    before = set(desk.session.execute(seats).all())
+    hour = dt.timedelta(hours=1)
+    for arrive in chosen.values():
+        for resource_id in {resource_id for resource_id, _, _ in before}:
+            blocking.block(
+                desk.office, clinician, resource_id, arrive + 3 * hour, arrive + 5 * hour, "Meeting"
+            )
+    booking.confirm(desk.office, case, chosen)
+    assert set(desk.session.execute(seats).all()) == before
 
 
 def test_pressing_once_more_holds_for_longer_up_to_the_clinics_most(desk: Desk) -> None:

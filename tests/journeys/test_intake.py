@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,12 +12,13 @@ import sqlalchemy as sa
 
 from intake_plugin.clinical.answers import UNSURE, Answer, PartialDate
 from intake_plugin.clinical.protocol import Outcome
+from intake_plugin.clinical.questionnaire import prune
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
 from intake_plugin.journeys import intake
 from intake_plugin.journeys.intake import Step, answers_hash, answers_of, dropped_of, next_step
 from intake_plugin.records import audit
 from intake_plugin.records.tables import AuditEntry, CaseState
-from tests.journeys.conftest import CLINIC, Desk
+from tests.journeys.conftest import CLINIC, NOW, Desk
 
 
 def test_a_case_goes_from_about_you_through_the_questions_to_the_check(desk: Desk) -> None:
@@ -131,6 +133,42 @@ def test_two_windows_at_once_lose_nothing(make_desk: Callable[..., Desk]) -> Non
     one.session.expire_all()
     kept = answers_of(case)
     assert (kept["concern"], kept["pressure"]) == ("pores", "yes")
+
+
+def test_what_was_opened_of_a_case_counts_while_its_seals_are_the_same(desk: Desk) -> None:
+    case, other = desk.answered(), desk.answered(pressure="yes")
+    assert answers_of(case) is answers_of(case)
+    intake.answer(desk.office, case, "goal", {"concern": "pores"})
+    assert [answers_of(each)["concern"] for each in (case, other)] == ["pores", "fine_lines"]
+    case.answers = {intake.GIVEN: {}}
+    assert answers_of(case).keys() == {"birth_date"}
+    case.identity = None
+    assert answers_of(case) == {}
+    assert answers_of(other)["pressure"] == "yes"
+
+
+def test_the_answers_that_count_are_worked_out_for_each_day(desk: Desk) -> None:
+    case = desk.answered(recent=("filler",), filler_last=PartialDate(2026, 2, 16))
+    offices = [desk.office, desk.at(NOW + dt.timedelta(days=365)).office]
+    counted = [[intake.counting_of(office, case) for office in offices] for _ in range(2)]
+    assert counted[0][0] is counted[1][0]
+    assert [
+        prune(office.protocol_of(case), answers_of(case), today=office.today)[0] for office in offices
+    ] == (counted[0])
+
+
+def test_nothing_opened_outlives_the_session_that_loaded_it(desk: Desk) -> None:
+    def opened() -> int:
+        gc.collect()
+        return sum(type(each) is intake._Opened for each in gc.get_objects())
+
+    before = opened()
+    case = desk.answered()
+    assert answers_of(case)
+    assert opened() > before
+    del case
+    desk.session.close()
+    assert opened() == before
 
 
 def test_every_act_leaves_an_entry_in_a_sound_chain(desk: Desk) -> None:

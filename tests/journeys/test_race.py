@@ -172,6 +172,26 @@ def test_with_claims_exactly_one_of_sixteen_books_in_a_hundred_rounds(field: Fie
     assert field.answers() == before
 
 
+def test_of_sixteen_whose_holds_ran_out_one_after_another_one_books(field: Field) -> None:
+    """Each held the series once and lost it to the next; then all of them press at the same moment."""
+    hold = CLINIC.booking.hold
+    chosen = field.times[-1]  # The clinic's notice does not overtake it meanwhile.
+    for number in range(ROUNDS // 10):
+        field.reset(chosen)
+        now = NOW + number * dt.timedelta(minutes=1)
+        for worker in (0, 1):
+            now += hold
+            held = field.act(worker, lambda office, case: booking.extend(replace(office, now=now), case))  # noqa: B023
+            assert held == "won"
+        now += hold
+        results = field.race(
+            lambda office, case: booking.confirm(replace(office, now=now), case, chosen)  # noqa: B023
+        )
+        assert results.count("won") == 1, results
+        assert field.double_booked() == 0
+        assert field.found()["intake_occupancy"] == 2 * len(chosen)
+
+
 def test_of_sixteen_who_choose_one_time_one_holds_it(field: Field) -> None:
     for number in range(ROUNDS // 10):
         arrive = field.times[number % len(field.times)][1]

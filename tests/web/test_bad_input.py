@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 from collections.abc import Callable
 from typing import Any
@@ -238,6 +239,23 @@ def test_a_draft_that_ran_out_is_not_opened(site: Site, monkeypatch: pytest.Monk
     monkeypatch.setattr("intake_plugin.web.visit.now", lambda: NOW + lifetime)
     assert visitor.get(f"{HOME}check").reply.status == 403
     assert [row for row in site.rows() if CaseState.DRAFT in row]
+
+
+def test_a_device_stays_open_as_long_as_the_draft_it_answers(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor, page = site.to("question")
+    page = visitor.submit(page, WREN)
+    lifetime = site.app.extensions["intake_plugin"].settings.draft_lifetime
+    almost = lifetime - dt.timedelta(hours=1)
+    monkeypatch.setattr("intake_plugin.web.visit.now", lambda: NOW + almost)
+    page = visitor.submit(page, WREN)
+    assert page.name == "question"
+    cookie = site.client.get_cookie("intake_harbour", path="/book/")
+    assert cookie is not None
+    assert cookie.max_age == lifetime.total_seconds()
+    monkeypatch.setattr("intake_plugin.web.visit.now", lambda: NOW + 2 * almost)
+    assert visitor.submit(page, WREN).reply.status == 200
 
 
 def test_a_lock_that_is_not_had_in_time_says_to_try_again(

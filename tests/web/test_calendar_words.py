@@ -184,7 +184,7 @@ def outputs(site: Site, locale: str) -> Iterator[tuple[str, bytes]]:
 
 
 def site_staff() -> Any:
-    return intake_plugin.Staff(id="1", name="Jo")
+    return intake_plugin.Staff(id="1", name="Jo", role="decide")
 
 
 def seen(octets: bytes) -> Iterator[tuple[str, str]]:
@@ -253,7 +253,7 @@ def test_what_was_said_because_of_an_answer_stays_on_the_pages(booked: Site) -> 
     with booked.app.test_request_context("/book/"):
         office = current_office()
         case = office.session.scalars(sa.select(Case)).one()
-        given = intake.given_of(case) | {"skin_history": ("cold_sores",)}
+        given = {**intake.given_of(case), "skin_history": ("cold_sores",)}
         case.answers = {intake.GIVEN: answers.to_json(given)}
         office.session.commit()
         first = booking.appointments_of(office, case)[0]

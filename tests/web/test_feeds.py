@@ -28,6 +28,9 @@ CALENDAR = f"{HOME}calendar"
 FEEDS = f"{DESK}feeds"
 
 
+JO = replace(RECEPTION, role="decide")
+
+
 def address_on(page: Page) -> str:
     return next(address for address in page.calendars if "/cal/" in address)
 
@@ -46,7 +49,7 @@ def subscribed(site: Site, **answers: Any) -> tuple[Visitor, str]:
 
 def for_clinic(site: Site, **given: str) -> str:
     """Return the path of a feed that staff made."""
-    site.staff = RECEPTION
+    site.staff = JO
     desk = site.visitor()
     made = desk.submit(desk.get(FEEDS), {"label": "Reception", **given})
     assert made.reply.status == 200, made.text
@@ -464,9 +467,25 @@ def test_staff_make_and_stop_feeds_under_their_name(site: Site) -> None:
     with site.app.app_context():
         entries = site.db.session.scalars(sa.select(AuditEntry).order_by(AuditEntry.seq)).all()
     assert [(each.action, each.actor_kind, each.actor_id) for each in entries] == [
-        ("feed made", "staff", RECEPTION.id),
+        ("feed made", "staff", JO.id),
         ("feed stopped", "staff", CLINICIAN.id),
     ]
+
+
+def test_who_may_only_read_makes_no_link_that_outlives_their_account_and_stops_none(site: Site) -> None:
+    path = for_clinic(site, label="Jo, tablet")
+    site.staff = CLINICIAN
+    stop = next(form.action for form in site.visitor().get(FEEDS).forms if form.action.endswith("/stop"))
+    site.staff = RECEPTION
+    desk = site.visitor()
+    page = desk.get(FEEDS)
+    assert "Jo, tablet" in page.text
+    assert page.forms == ()
+    assert desk.send("POST", FEEDS, [("resource", "clinic"), ("label", "Mine")]).status == 403
+    assert desk.send("POST", stop, []).status == 403
+    assert site.get(path).status_code == 200
+    with site.app.app_context():
+        assert len(site.db.session.scalars(sa.select(Feed)).all()) == 1
 
 
 def test_staff_cannot_stop_a_patients_feed_from_their_list(site: Site) -> None:
@@ -484,7 +503,7 @@ def test_staff_cannot_stop_a_patients_feed_from_their_list(site: Site) -> None:
     "given", [{"resource": "clinic"}, {"label": "Jo"}, {"resource": "resource:x", "label": "Jo"}]
 )
 def test_a_feed_needs_a_reader_and_a_resource_of_the_clinic(site: Site, given: Mapping[str, str]) -> None:
-    site.staff = RECEPTION
+    site.staff = JO
     desk = site.visitor()
     reply = desk.send("POST", FEEDS, list(given.items()))
     assert reply.status == MISTAKEN

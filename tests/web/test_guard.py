@@ -104,6 +104,14 @@ def test_every_form_carries_the_hosts_token(make_site: MakeSite) -> None:
     assert "csrf_token" in desk.get(address).form.names
 
 
+def test_a_token_that_has_run_out_leads_back_to_the_page_it_was_on(make_site: MakeSite) -> None:
+    visitor, page = make_site(prepare=CSRFProtect).to("question")
+    refused = visitor._read(visitor.send("POST", page.reply.url, [("name", "Wren Okafor")]))
+    assert refused.reply.status == 400
+    assert "Open the page again and send it once more" in refused.text
+    assert [address for _, address in refused.links if address == f"{HOME}about-you"]
+
+
 def test_a_host_that_switched_its_csrf_off_is_left_alone(make_site: MakeSite) -> None:
     _, page = make_site(prepare=CSRFProtect, WTF_CSRF_ENABLED=False).to("check")
     assert page.name == "check"

@@ -107,6 +107,9 @@ def check(page: Page) -> None:
     assert all("src" in each for each in markup.all("script")), where
     assert not [each for each in controls if "required" in each], where
     assert all("novalidate" in each for each in markup.all("form")), where
+    classes = " ".join(each.get("class", "") for _, each in markup.elements)
+    late = [group for group in classes.split("intake-group") if re.search("intake-error.*intake-hint", group)]
+    assert late == [], where
     anchors = [each["href"][1:] for each in markup.all("a") if each.get("href", "").startswith("#")]
     assert set(anchors) <= set(ids), where
     levels = [int(tag[1]) for tag, _ in markup.elements if re.fullmatch(r"h[1-6]", tag)]

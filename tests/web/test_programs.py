@@ -18,7 +18,7 @@ from flask import Flask
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from intake_plugin.testing import Visitor, read_page
-from tests.web.conftest import HOME, NOW, RECEPTION, MakeSite, Site
+from tests.web.conftest import CLINICIAN, HOME, NOW, MakeSite, Site
 
 
 class Quiet(WSGIRequestHandler):
@@ -156,7 +156,7 @@ def test_the_same_rows_are_the_same_octets_in_every_process(make_site: MakeSite,
     patient, patients = subscribed(site)
     patient.send("POST", f"{HOME}calendar/choices", [("shown", "care"), ("shown", "details")])
     site.to("done", {"name": "Robin Vale", "email": "robin.vale@example.com"})
-    site.staff = RECEPTION
+    site.staff = CLINICIAN
     desk = site.visitor()
     made = desk.submit(desk.get(f"{HOME}staff/feeds"), {"label": "Reception"})
     clinics = next(urlsplit(address).path for address in made.calendars if "/cal/" in address)

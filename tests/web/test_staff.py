@@ -9,7 +9,7 @@ import icalendar
 import pytest
 import sqlalchemy as sa
 
-from intake_plugin.records.tables import AuditEntry, Case, Decision
+from intake_plugin.records.tables import AuditEntry, Case, Decision, Signature
 from intake_plugin.testing import Page, Visitor
 from tests.web.conftest import CLINICIAN, DESK, HOME, NOW, RECEPTION, WREN, Site
 
@@ -165,7 +165,9 @@ def test_who_may_only_read_sees_no_form_and_decides_nothing(site: Site, desk: Vi
     page = desk.get(address)
     assert page.reply.status == 200
     assert not [form for form in page.forms if form.method == "post"]
-    assert desk.send("POST", f"{address}/decision", form).status == 404
+    refused = desk.send("POST", f"{address}/decision", form)
+    assert refused.status == 403
+    assert b"Your account can look, but not change anything" in refused.body
     assert decisions(site) == []
 
 
@@ -175,6 +177,8 @@ def test_of_two_clinicians_the_second_reads_the_case_again(site: Site, desk: Vis
     desk.submit(first, {"verdict": "decline", "note": "x"})
     late = desk.submit(second, {"verdict": "clear", "note": "y"})
     assert late.reply.status == 409
+    again = next(address for _, address in late.links if address.endswith("/decision"))
+    assert desk.get(again).heading == first.heading
     assert [decision.verdict.value for decision in decisions(site)] == ["decline"]
 
 
@@ -196,7 +200,13 @@ def test_a_booked_case_shows_its_appointments_and_signatures(site: Site, desk: V
         "1/4 Tuesday 3 March 2026 at 10:00 10:30 (at the clinic) 11:00 11:00 Nurse Imre, Blue room Booked"
         in page.text
     )
-    assert "Wren Okafor, Monday 2 March 2026 at 10:00" in page.text
+    assert "Consent to microneedling, version 1: Wren Okafor, Monday 2 March 2026 at 10:00" in page.text
+    assert "I agree to microneedling at Harbour Skin" in page.text
+    assert "Button pressed: Sign this document" in page.text
+    with site.app.app_context():
+        for signature in site.db.session.scalars(sa.select(Signature)):
+            assert signature.sha256 in page.text
+            assert signature.chain_head in page.text
     assert not [form for form in page.forms if form.method == "post"]
 
 
@@ -216,6 +226,10 @@ def test_a_case_of_another_clinic_or_of_none_is_not_found(site: Site, desk: Visi
         page = desk.get(f"{DESK}cases/{reference}")
         assert page.reply.status == 404
         assert page.name == "problem"
+        assert page.heading == "There is no such case or page at this clinic"
+        assert [address for _, address in page.links if address == DESK]
+        assert "Your answers" not in page.text
+        assert "Need help?" not in page.text
 
 
 def test_a_patients_cookie_at_the_desk_changes_nothing(site: Site) -> None:

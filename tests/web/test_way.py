@@ -116,8 +116,10 @@ def test_a_clinician_decides_and_the_patients_own_link_leads_on(site: Site) -> N
     verify = other.get(secret)
     assert secret.rsplit("/", 1)[1] not in verify.reply.url
     assert "Wren" not in verify.text
+    assert verify.heading == "What is your date of birth?"
     wrong = other.submit(verify, {"birth_date": dt.date(1990, 1, 15)})
     assert wrong.reply.status == 422
+    assert 'id="birth_date-error"' in wrong.reply.body.decode()
     assert "Enter the date of birth you gave when you started" in wrong.text
     page = other.submit(wrong, {"birth_date": WREN["birth_date"]})
     assert page.name == "manage"
@@ -138,12 +140,14 @@ def test_after_five_wrong_dates_of_birth_the_link_is_dead(site: Site) -> None:
     assert other.get(f"{HOME}verify").reply.status == 404
 
 
-def test_a_link_made_before_the_date_of_birth_is_known_opens_at_a_press(site: Site) -> None:
-    patient, _ = site.to("question")
-    secret = private_link(patient)
-    other = site.visitor()
-    page = other.submit(other.get(secret))
-    assert page.name == "manage"
+def test_before_the_date_of_birth_is_known_there_is_no_link_to_send_to_anybody(site: Site) -> None:
+    patient, page = site.to("question")
+    assert not [address for _, address in page.links if address.endswith("/save")]
+    assert patient.get(f"{HOME}save").reply.url.endswith("/about-you")
+    assert patient.send("POST", f"{HOME}save", ()).status == 409
+    page = patient.submit(page, WREN)
+    assert link(page, "/save")
+    assert private_link(patient)
 
 
 def test_leaving_a_device_closes_the_case_there(site: Site) -> None:
@@ -159,6 +163,8 @@ def test_a_case_open_on_this_device_can_be_gone_on_with_or_left_for_a_new_one(si
     start = visitor.get(HOME)
     assert "You have started already" in start.text
     assert link(start, "/check")
+    assert "you then need your private link" in start.text
+    assert link(start, "/save")
     fresh = visitor.submit(start)
     assert fresh.reply.url.endswith("/about-you")
     assert dict(fresh.form.filled({}))["name"] == ""
@@ -177,6 +183,7 @@ def test_an_optional_document_can_be_declined_and_a_required_one_cannot(site: Si
     visitor, outcome = site.to("outcome")
     visitor.submit(outcome)
     page = visitor.get(f"{HOME}consent/photos_marketing")
+    assert page.text.index("This document is optional") < page.text.index("Your full name")
     decline = next(form for form in page.forms if "decline" in [control.value for control in form.controls])
     client_page = visitor.send("POST", f"{HOME}consent/photos_marketing", decline.filled({}, press="decline"))
     assert client_page.status == 200
