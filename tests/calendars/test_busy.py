@@ -275,6 +275,13 @@ def test_one_of_a_series_can_differ(name: str) -> None:
     assert words(read(file(*entries, WEEKLY + "RRULE:FREQ=WEEKLY;COUNT=4"))) == expected
 
 
+def test_one_that_does_not_repeat_can_be_replaced_too() -> None:
+    moved = override("20260302T120000", "20260310T150000", "20260310T160000")
+    assert words(read(file(WEEKLY, moved))) == ["10 15:00 to 10 16:00"]
+    cancelled = override("20260302T120000", "20260302T120000", "20260302T130000", "STATUS:CANCELLED")
+    assert words(read(file(WEEKLY, cancelled))) == []
+
+
 def test_one_moved_into_the_range_is_there() -> None:
     series = WEEKLY.replace("202603", "202504") + "RRULE:FREQ=WEEKLY;COUNT=2"
     moved = override("20250409T120000", "20260310T150000", "20260310T160000")
