@@ -22,7 +22,7 @@ from intake_plugin.records import audit, keyring
 from intake_plugin.records.base import Base
 from intake_plugin.settings import Approval, BusySource, Clinic, Treatment
 from intake_plugin.state import State, current_state
-from intake_plugin.web.why_words import reason_words
+from intake_plugin.web.why_words import reason_words, unasked_words
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -245,7 +245,8 @@ def why_not(clinic: str, resource: str, time: dt.datetime, reference: str | None
         )
     except IntakeError as error:
         raise click.ClickException(str(error)) from None
-    click.echo("\n".join(reason_words(found, answer, each) for each in answer.reasons) or "It is offered.")
+    reasons = [reason_words(found, answer, each) for each in answer.reasons] or ["It is offered."]
+    click.echo("\n".join(filter(None, (*reasons, unasked_words(answer)))))
 
 
 def _clinic(state: State, name: str) -> Clinic:

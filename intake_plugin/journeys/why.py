@@ -14,13 +14,14 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from intake_plugin.clinical.protocol import Protocol
+from intake_plugin.clinical.screening import Finding
 from intake_plugin.errors import NotFound, did_you_mean
 from intake_plugin.journeys import busy
 from intake_plugin.journeys.blocking import blocks_between
 from intake_plugin.journeys.booking import WEEK
 from intake_plugin.journeys.office import Office, note, transaction
 from intake_plugin.journeys.review import by_reference
-from intake_plugin.journeys.suitability import blocking, lifted_of, screened_on
+from intake_plugin.journeys.suitability import Unsuitable, unasked_of
 from intake_plugin.journeys.times import midnight_of, serves, session_of, sweep_for, sweep_of, taken_of
 from intake_plugin.records import audit
 from intake_plugin.records.tables import TICK, Appointment, Block, Case, Occupancy
@@ -41,8 +42,7 @@ class Reason:
     missing because of `closure`; `treatment`, a resource that is not there for it. `start` and
     `end` (aware, UTC) are what takes the time, or for `hours` and `twice` what the visit needs.
     `reference` is the case whose session is in the way; `block` the block; `elsewhere` the entry
-    of a calendar from outside; `rule_id` and `text` the clinical finding. `near` are the neighbours
-    on the grid.
+    of a calendar from outside; `finding` the clinical one. `near` are the neighbours on the grid.
     """
 
     kind: ReasonKind
@@ -54,8 +54,7 @@ class Reason:
     reference: str | None = None
     block: Block | None = None
     elsewhere: busy.Elsewhere | None = None
-    rule_id: str = ""
-    text: str = ""
+    finding: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +76,8 @@ class Why:
     latest: dt.datetime
     not_before: dt.date | None
     reasons: tuple[Reason, ...]
+    unasked: tuple[str, ...] = ()
+    """What a booked case was never asked, in its language: no reason, but to be asked."""
 
 
 def why_not_offered(
@@ -138,6 +139,7 @@ def _answer(office: Office, local: dt.datetime, resource: Resource | None, case:
         latest=sweep.latest,
         not_before=sweep.not_before,
         reasons=tuple(reasons),
+        unasked=() if case is None else _unasked(office, case, date),
     )
 
 
@@ -173,8 +175,8 @@ def _reasons(
     for obstacle in why_not(sweep, arrive, resource_id=None if resource is None else resource.id):
         whose = None if obstacle.resource_id is None else resources[obstacle.resource_id]
         match obstacle.kind:
-            case "forbidden" if case is not None:
-                yield from _findings(office, case, date)
+            case "forbidden":
+                yield from _findings(sweep, date)
             case "hours":
                 yield _hours(office, obstacle, whose, date, case)
             case "claim" | "buffer" | "block" if whose is not None:
@@ -187,12 +189,17 @@ def _ends(interval: Interval | None) -> dict[str, Any]:
     return {} if interval is None else {"start": interval.starts, "end": interval.ends}
 
 
-def _findings(office: Office, case: Case, date: dt.date) -> Iterator[Reason]:
-    lifted = lifted_of(case)
-    screening = screened_on(office, case, date)
-    for finding in screening.findings:
-        if finding.rule_id in blocking(screening) - lifted:
-            yield Reason(kind="forbidden", rule_id=finding.rule_id, text=finding.reason)
+def _findings(sweep: Sweep, date: dt.date) -> Iterator[Reason]:
+    if not isinstance(sweep.forbidden, Unsuitable):
+        raise TypeError("The sweep of a case asks its screening.")
+    for finding in sweep.forbidden.findings(date):
+        yield Reason(kind="forbidden", finding=finding)
+
+
+def _unasked(office: Office, case: Case, date: dt.date) -> tuple[str, ...]:
+    words = office.texts_of(case).questions
+    found = (words[question.link_id] for question in unasked_of(office, case, date))
+    return tuple(each.short or each.text for each in found)
 
 
 def _hours(

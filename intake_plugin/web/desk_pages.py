@@ -18,7 +18,7 @@ from intake_plugin.web.i18n import _
 from intake_plugin.web.intake_pages import MISTAKEN
 from intake_plugin.web.render import show
 from intake_plugin.web.visit import Visit
-from intake_plugin.web.why_words import reason_words
+from intake_plugin.web.why_words import reason_words, unasked_words
 
 
 def blocks(visit: Visit) -> ResponseReturnValue:
@@ -105,6 +105,7 @@ def why_not(visit: Visit) -> ResponseReturnValue:
         form=form,
         why=found,
         reasons=[reason_words(visit.clinic, found, each) for each in found.reasons] if found else [],
+        unasked=unasked_words(found) if found else "",
         titles={
             key: each.protocol.words(visit.locale).title for key, each in visit.clinic.treatments.items()
         },
