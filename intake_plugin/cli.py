@@ -189,7 +189,7 @@ def race(clinic: str | None, workers: int, rounds: int) -> None:
 
     CLINIC is the name of a mount, the first one if left out. Its hours and its first treatment are
     used in a scratch clinic, of which nothing stays behind. The exit code is 1 after any overlap
-    or any series booked in part.
+    or any series booked in part, and when nobody booked, because then nothing is proved.
     """
     state = current_state()
     if not state.clinics:
@@ -207,8 +207,13 @@ def race(clinic: str | None, workers: int, rounds: int) -> None:
     lost = ", ".join(f"{count} {name}" for name, count in sorted(found.lost.items()))
     click.echo(f"rounds {found.rounds}, winners {found.winners}, overlaps {found.overlaps}")
     click.echo(f"lost: {lost or 'none'}; {found.rate:.0f} attempts a second")
-    if not found.sound:
+    if not found.clean:
         raise click.ClickException("Something was booked twice or in part. This database must not be used.")
+    if not found.sound:
+        raise click.ClickException(
+            "Nobody booked, so nothing is proved. The names above say why; with Busy, raise "
+            "INTAKE_LOCK_TIMEOUT or ask for fewer --workers."
+        )
 
 
 def _office(state: State, clinic: Clinic) -> Office:
