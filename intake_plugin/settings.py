@@ -83,6 +83,9 @@ class Treatment:
     numbing: NumbingPolicy
     changes: tuple[str, ...] = ()
     """The clinic's changes in words, for the approval record and `flask intake check`."""
+    before: dt.timedelta = dt.timedelta()
+    """Kept free before each session in every resource; a resource's own buffer counts where it is longer."""
+    after: dt.timedelta = dt.timedelta()
 
     @property
     def approved(self) -> bool:
@@ -145,6 +148,8 @@ class BookingPolicy:
     """How long the times of one choice can be held in all."""
     move_notice: dt.timedelta
     cancel_notice: dt.timedelta
+    block_most: Wait
+    """How long staff can block time by hand with one block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
