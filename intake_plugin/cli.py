@@ -236,7 +236,7 @@ def why_not(clinic: str, resource: str, time: dt.datetime, reference: str | None
     """Say why RESOURCE cannot be booked at CLINIC for a patient who arrives at TIME, its local time.
 
     CLINIC is a mount or a clinic's id, RESOURCE a practitioner's or a room's id, or "any". Without
-    --case the visit is the shortest that the clinic's first treatment has.
+    --case the visit is the shortest of any treatment that RESOURCE serves.
     """
     state = current_state()
     found = _clinic(state, clinic)
@@ -268,6 +268,11 @@ def _listed(lines: list[str]) -> str:
 
 def _check_clinic(mount: str, clinic: Clinic) -> Iterator[str]:
     click.echo(f"{clinic.name} (clinic {clinic.id!r}, mounted as {mount!r})")
+    if clinic.booking.cancel_notice > clinic.booking.move_notice:
+        click.echo(
+            "  warning: cancel_notice is longer than move_notice. A patient who is too late to cancel can "
+            "move the session further away and cancel it then. Make cancel_notice no longer than move_notice."
+        )
     for protocol_id, treatment in clinic.treatments.items():
         click.echo(f"  {protocol_id} {treatment.protocol.version}, {_approval(treatment)}")
         click.echo(f"    fingerprint {treatment.fingerprint}")

@@ -1,7 +1,8 @@
 """Why a time is not offered at this clinic: the sweep's own answer, with the names that belong to it.
 
 Asked about a case, the visit is that case's and so are the clinical findings; reading them leaves
-an audit entry. Without one, the visit is the shortest that a treatment of the clinic has.
+an audit entry. Without one, the visit is the shortest of any treatment that the practitioner or
+room asked about serves.
 """
 
 from __future__ import annotations
@@ -118,8 +119,7 @@ def _answer(office: Office, local: dt.datetime, resource: Resource | None, case:
     # A day more, because a visit may run over midnight.
     last = date + dt.timedelta(days=1)
     if case is None:
-        protocol_id, treatment = next(iter(office.clinic.treatments.items()))
-        span = _shortest(treatment.protocol)
+        protocol_id, span = _shortest(office, resource)
         reach = [Dates(date, last)]
         taken = taken_of(office, None, reach)
         sweep = sweep_for(office, protocol_id=protocol_id, span=span, reach=reach, taken=taken)
@@ -127,7 +127,9 @@ def _answer(office: Office, local: dt.datetime, resource: Resource | None, case:
         protocol_id = case.protocol_id
         sweep = sweep_of(office, case, session_of(office, case), [Dates(date, last)])
     sweep = replace(sweep, latest=_horizon(office, sweep))
-    reasons = [Reason(kind="skipped")] if arrive is None else _reasons(office, sweep, arrive, resource, case)
+    reasons = (
+        [Reason(kind="skipped")] if arrive is None else _reasons(office, sweep, arrive, resource, protocol_id)
+    )
     return Why(
         local=local,
         arrive=arrive,
@@ -149,7 +151,15 @@ def _instant(office: Office, local: dt.datetime) -> dt.datetime | None:
     return moment if moment.astimezone(zone).replace(tzinfo=None) == local else None
 
 
-def _shortest(protocol: Protocol) -> Span:
+def _shortest(office: Office, resource: Resource | None) -> tuple[str, Span]:
+    """Return the treatment with the shortest visit of those a resource serves, all if it serves none."""
+    treatments = office.clinic.treatments
+    served = [key for key in treatments if resource is None or serves(resource, key)]
+    spans = {key: _span(treatments[key].protocol) for key in served or treatments}
+    return min(spans.items(), key=lambda item: item[1].arrive + item[1].treatment + item[1].after)
+
+
+def _span(protocol: Protocol) -> Span:
     timeline = protocol.timeline
     return Span(
         arrive=timeline.arrive_without_numbing,
@@ -168,7 +178,7 @@ def _horizon(office: Office, sweep: Sweep) -> dt.datetime:
 
 
 def _reasons(
-    office: Office, sweep: Sweep, arrive: dt.datetime, resource: Resource | None, case: Case | None
+    office: Office, sweep: Sweep, arrive: dt.datetime, resource: Resource | None, protocol_id: str
 ) -> Iterator[Reason]:
     resources = {each.id: each for each in office.clinic.resources}
     date = arrive.astimezone(sweep.zone).date()
@@ -178,7 +188,7 @@ def _reasons(
             case "forbidden":
                 yield from _findings(sweep, date)
             case "hours":
-                yield _hours(office, obstacle, whose, date, case)
+                yield _hours(office, obstacle, whose, date, protocol_id)
             case "claim" | "buffer" | "block" if whose is not None:
                 yield from _takers(office, obstacle, whose)
             case _:
@@ -203,10 +213,9 @@ def _unasked(office: Office, case: Case, date: dt.date) -> tuple[str, ...]:
 
 
 def _hours(
-    office: Office, obstacle: Obstacle, resource: Resource | None, date: dt.date, case: Case | None
+    office: Office, obstacle: Obstacle, resource: Resource | None, date: dt.date, protocol_id: str
 ) -> Reason:
     clinic = office.clinic
-    protocol_id = next(iter(clinic.treatments)) if case is None else case.protocol_id
     if resource is not None and not serves(resource, protocol_id):
         return Reason(kind="treatment", resource=resource)
     for closure in clinic.closures if resource is None else resource.closures:

@@ -66,13 +66,29 @@ def test_closures_are_told_with_their_reason_and_treatments_with_the_resource(de
     ]
     treatments = [{"protocol": "microneedling"}, {"protocol": "light_peel"}]
     profile = approve(clinic(resources=resources, treatments=treatments))
-    found = ask(Desk(replace(desk.office, clinic=profile)), at("10:00"))
+    found = ask(Desk(replace(desk.office, clinic=profile)), at("10:00"), case=desk.signed())
     assert kinds(found) == [("closure", "nurse"), ("treatment", "doctor")]
     closure = found.reasons[0].closure
     assert closure is not None
     assert closure.reason == "Spring cleaning"
     whole = approve(clinic(closures=[holiday]))
     assert kinds(ask(Desk(replace(desk.office, clinic=whole)), at("10:00")))[0] == ("closure", None)
+
+
+def test_without_a_case_the_visit_is_the_shortest_that_the_resource_serves(desk: Desk) -> None:
+    resources = [
+        {"id": "nurse", "kind": "practitioner", "name": "Nurse", "treatments": ["microneedling"]},
+        {"id": "doctor", "kind": "practitioner", "name": "Doctor"},
+        {"id": "room", "kind": "room", "name": "Room"},
+    ]
+    treatments = [{"protocol": "microneedling"}, {"protocol": "light_peel"}]
+    profile = approve(clinic(resources=resources, treatments=treatments))
+    both = Desk(replace(desk.office, clinic=profile))
+    nurse, doctor, anybody = (ask(both, at("10:00"), whose) for whose in ("nurse", "doctor", None))
+    assert nurse.protocol_id == "microneedling"
+    assert (doctor.protocol_id, anybody.protocol_id) == ("light_peel", "light_peel")
+    assert doctor.span.arrive < nurse.span.arrive
+    assert [each.reasons for each in (nurse, doctor, anybody)] == [(), (), ()]
 
 
 def test_a_session_in_the_way_is_told_by_its_case(desk: Desk) -> None:
