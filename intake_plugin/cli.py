@@ -30,7 +30,7 @@ from intake_plugin.state import State, current_state
 from intake_plugin.web.calendar_words import calendar_words
 from intake_plugin.web.i18n import speaking
 from intake_plugin.web.limits import limiters
-from intake_plugin.web.why_words import reason_words
+from intake_plugin.web.why_words import reason_words, unasked_words
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -227,7 +227,7 @@ def race(clinic: str | None, workers: int, rounds: int) -> None:
 
     CLINIC is the name of a mount, the first one if left out. Its hours and its first treatment are
     used in a scratch clinic, of which nothing stays behind. The exit code is 1 after any overlap
-    or any series booked in part.
+    or any series booked in part, and when nobody booked, because then nothing is proved.
     """
     state = current_state()
     if not state.clinics:
@@ -245,8 +245,13 @@ def race(clinic: str | None, workers: int, rounds: int) -> None:
     lost = ", ".join(f"{count} {name}" for name, count in sorted(found.lost.items()))
     click.echo(f"rounds {found.rounds}, winners {found.winners}, overlaps {found.overlaps}")
     click.echo(f"lost: {lost or 'none'}; {found.rate:.0f} attempts a second")
-    if not found.sound:
+    if not found.clean:
         raise click.ClickException("Something was booked twice or in part. This database must not be used.")
+    if not found.sound:
+        raise click.ClickException(
+            "Nobody booked, so nothing is proved. The names above say why; with Busy, raise "
+            "INTAKE_LOCK_TIMEOUT or ask for fewer --workers."
+        )
 
 
 def _office(state: State, clinic: Clinic) -> Office:
@@ -269,7 +274,7 @@ def why_not(clinic: str, resource: str, time: dt.datetime, reference: str | None
     """Say why RESOURCE cannot be booked at CLINIC for a patient who arrives at TIME, its local time.
 
     CLINIC is a mount or a clinic's id, RESOURCE a practitioner's or a room's id, or "any". Without
-    --case the visit is the shortest that the clinic's first treatment has.
+    --case the visit is the shortest of any treatment that RESOURCE serves.
     """
     state = current_state()
     found = _clinic(state, clinic)
@@ -283,7 +288,8 @@ def why_not(clinic: str, resource: str, time: dt.datetime, reference: str | None
         )
     except IntakeError as error:
         raise click.ClickException(str(error)) from None
-    click.echo("\n".join(reason_words(found, answer, each) for each in answer.reasons) or "It is offered.")
+    reasons = [reason_words(found, answer, each) for each in answer.reasons] or ["It is offered."]
+    click.echo("\n".join(filter(None, (*reasons, unasked_words(answer)))))
 
 
 def _clinic(state: State, name: str) -> Clinic:
@@ -300,6 +306,11 @@ def _listed(lines: list[str]) -> str:
 
 def _check_clinic(mount: str, clinic: Clinic) -> Iterator[str]:
     click.echo(f"{clinic.name} (clinic {clinic.id!r}, mounted as {mount!r})")
+    if clinic.booking.cancel_notice > clinic.booking.move_notice:
+        click.echo(
+            "  warning: cancel_notice is longer than move_notice. A patient who is too late to cancel can "
+            "move the session further away and cancel it then. Make cancel_notice no longer than move_notice."
+        )
     for protocol_id, treatment in clinic.treatments.items():
         retired = ", retired" if treatment.retired else ""
         click.echo(f"  {protocol_id} {treatment.protocol.version}, {_approval(treatment)}{retired}")

@@ -220,6 +220,7 @@ def load_clinic(source: str | Path | Mapping[str, Any]) -> Clinic:
         hold_most = "PT4H"                  # and in all
         move_notice = "PT48H"
         cancel_notice = "PT48H"
+        block_most = "P12M"                 # how long one block by hand can be
 
         [calendar]                          # may be left out, see CALENDAR_DEFAULTS
         prepare = "PT1H"                    # alarm before the arrival
@@ -258,6 +259,8 @@ def load_clinic(source: str | Path | Mapping[str, Any]) -> Clinic:
         limits = { }
         courses = { fine_lines = { sessions = { min = 3, usual = 4, max = 6 } } }
         products = { LMX4 = { contact_max = "PT45M" } }
+        before = "PT0M"                     # kept free in every resource; the longer buffer counts
+        after = "PT10M"
         numbing = { stock = ["LMX4"], home = "never", contact = { LMX4 = "PT30M" } }
         retired = false                     # true: no new cases, see docs/operating.md
 

@@ -93,6 +93,9 @@ class Treatment:
     """Nobody can begin or book it any more; what is booked stays, can be read, moved and cancelled."""
     changes: tuple[str, ...] = ()
     """The clinic's changes in words, for the approval record and `flask intake check`."""
+    before: dt.timedelta = dt.timedelta()
+    """Kept free before each session in every resource; a resource's own buffer counts where it is longer."""
+    after: dt.timedelta = dt.timedelta()
 
     @property
     def approved(self) -> bool:
@@ -155,6 +158,8 @@ class BookingPolicy:
     """How long the times of one choice can be held in all."""
     move_notice: dt.timedelta
     cancel_notice: dt.timedelta
+    block_most: Wait
+    """How long staff can block time by hand with one block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

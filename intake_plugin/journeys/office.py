@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -188,21 +188,28 @@ def decided(office: Office, act: Callable[[], T]) -> T:
     """Run a use case that takes times until it is decided, each try in a transaction of its own.
 
     After losing a time to somebody else it looks again, and takes the next practitioner or room
-    that is free; every such loss means that one lane more is taken, so there are no more tries than
-    lanes. Two transactions that waited for each other are tried once more. Raises TimeTaken when
-    all are taken, Busy when the database gave no lock.
+    that is free; every such loss means that one lane more is taken at the time of one session, so
+    there are no more tries than lanes times sessions. Two transactions that waited for each other
+    are tried once more. Raises TimeTaken when all are taken, Busy when the database gave no lock.
     """
     crossed = False
-    for _ in range(1 + sum(resource.lanes for resource in office.clinic.resources)):
+    for _ in range(1 + _losses(office.clinic)):
         try:
             return act()
-        except (IntegrityError, Outrun):
+        except Outrun:
             continue
         except Crossed:
             if crossed:
                 raise
             crossed = True
     raise TimeTaken("Somebody else booked one of these times a moment ago.")
+
+
+def _losses(clinic: Clinic) -> int:
+    """Return how often somebody can be outrun before every lane at the times of a course is taken."""
+    lanes = sum(resource.lanes for resource in clinic.resources)
+    courses = (course for each in clinic.treatments.values() for course in each.protocol.courses)
+    return lanes * max((course.sessions.max for course in courses), default=1)
 
 
 def note(
