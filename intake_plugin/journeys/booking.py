@@ -20,6 +20,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
+from intake_plugin.clinical import screening as screens
 from intake_plugin.clinical.care import CareEntry, care_for
 from intake_plugin.clinical.course import CoursePlan
 from intake_plugin.clinical.numbing import NumbingPlan
@@ -29,7 +30,7 @@ from intake_plugin.errors import OutOfTurn, TimeTaken
 from intake_plugin.journeys import holding
 from intake_plugin.journeys.consent import settled
 from intake_plugin.journeys.holding import Choice, Taken, choice_of
-from intake_plugin.journeys.intake import answers_of, require, screening_of
+from intake_plugin.journeys.intake import answers_of, require
 from intake_plugin.journeys.office import Office, decided, note, writing
 from intake_plugin.journeys.times import (
     Session,
@@ -58,7 +59,6 @@ class Notes:
 
     session: Session
     before: tuple[CareEntry, ...]
-    advice: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +145,8 @@ class BookedSeries:
 
 def advice_of(case: Case) -> tuple[Finding, ...]:
     """Return the advice that goes with this case on every later page."""
-    screening = screening_of(case)
-    return () if screening is None else tuple(screening.advice)
+    stored = case.screening
+    return () if stored is None else screens.advice_from_json(stored["screening"])
 
 
 def practitioners(office: Office, case: Case) -> tuple[Resource, ...]:
@@ -339,13 +339,10 @@ def _planned(office: Office, case: Case, choice: Choice, *, alternatives: int = 
     inside = all(start <= arrive < end for arrive in chosen.values())
     if 1 not in chosen or not inside or chosen[1] >= horizon:
         raise TimeTaken("Not every time lies where this series can be. Choose other times.")
-    dates = [arrive.astimezone(office.clinic.zone).date() for arrive in chosen.values()]
-    first_date, last_date = min(dates), max(dates)
+    dates = {ordinal: arrive.astimezone(office.clinic.zone).date() for ordinal, arrive in chosen.items()}
+    first_date, last_date = min(dates.values()), max(dates.values())
     if alternatives or len(chosen) < course.sessions:
-        last = first_date
-        for _ in range(course.sessions):
-            last = course.gap_max.after(last)
-        last_date = max(last, last_date)
+        last_date = max(last_date, _latest(course, dates))
     taken = taken_of(office, case, first_date, last_date)
     # A held time stays the patient's to book, although the clinic's notice passes meanwhile.
     since = choice.since if choice.until > office.now else office.now
@@ -381,6 +378,17 @@ def _planned(office: Office, case: Case, choice: Choice, *, alternatives: int = 
 
 def _kept(first: Slot | None, slot: Slot, practitioner_id: str | None) -> bool:
     return first is None or Pattern.of(first, practitioner_id).kept_by(slot)
+
+
+def _latest(course: CoursePlan, dates: Mapping[int, dt.date]) -> dt.date:
+    """Return the last date on which any session of a series can be offered, with some dates chosen."""
+    before = latest = dates[1]
+    for ordinal in range(2, course.sessions + 1):
+        _, usual, longest = gap_of(course, before)
+        latest = max(latest, longest)
+        # Where the chosen time turns out to be taken, the next session counts from the usual date.
+        before = max(dates[ordinal], usual) if ordinal in dates else longest
+    return latest
 
 
 def _reach(office: Office, case: Case, course: CoursePlan) -> tuple[dt.datetime, dt.datetime]:
@@ -538,7 +546,6 @@ def notes(office: Office, case: Case) -> Notes:
     return Notes(
         session=session,
         before=_care(office, case, start, start + session.span.treatment),
-        advice=advice_of(case),
     )
 
 
