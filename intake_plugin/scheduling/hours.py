@@ -75,11 +75,10 @@ def merge(intervals: Iterable[Interval]) -> list[Interval]:
     merged: list[Interval] = []
     last = None
     for interval in intervals:
-        start, end = interval
-        if end <= start:
+        if interval.end <= interval.start:
             continue
-        if last is not None and start <= last.end:
-            last = merged[-1] = Interval(last.start, max(last.end, end))
+        if last is not None and interval.start <= last.end:
+            last = merged[-1] = Interval(last.start, max(last.end, interval.end))
         else:
             merged.append(last := interval)
     return merged

@@ -232,7 +232,7 @@ class _Search:
         for day in times.days:
             days = abs((day.date - self.usual).days)
             far, weekday = days > self.drift_days, day.date.isoweekday() != self.pattern.weekday
-            nearest = sorted((abs(second - wanted), place) for place, second in times.walls(day))
+            nearest = sorted([(abs(second - wanted), place) for place, second in times.walls(day)])
             for off, place in nearest[:enough]:
                 inexact, arrival = far or other or weekday or off > 0, times.arrivals[place]
                 yield _Time(inexact, far, other, days, weekday, off, arrival, day.date, place, times)
