@@ -87,6 +87,19 @@ class SeriesProblem:
     latest: dt.date | None = None
 
 
+def window(gap: Gap, date: dt.date, steps: int = 1) -> tuple[dt.date, dt.date, dt.date]:
+    """Return the earliest, usual and latest date of the session `steps` after one on `date`.
+
+    Over sessions that were left out in between, the least gap counts once and the greatest once for
+    each step.
+    """
+    earliest = max(gap(date)[0], date + dt.timedelta(days=1))
+    usual = latest = date
+    for _ in range(steps):
+        usual, latest = gap(usual)[1], gap(latest)[2]
+    return earliest, max(earliest, min(usual, latest)), latest
+
+
 def propose(
     sweep: Sweep,
     first: Slot | dt.datetime,
@@ -113,7 +126,7 @@ def propose(
     series = [_leading(sweep, pattern, lead, alternatives, lost=lead is not first)]
     for ordinal in range(2, sessions + 1):
         before = series[-1]
-        earliest, usual, latest = _window(gap, before.slot.date if before.slot else before.usual)
+        earliest, usual, latest = window(gap, before.slot.date if before.slot else before.usual)
         search = _Search(sweep, pattern, earliest, usual, latest, drift_days)
         picked = (chosen or {}).get(ordinal)
         ranked = search.ranked(alternatives + 1) if picked is None or alternatives else []
@@ -156,7 +169,7 @@ def check(
     for index, session in enumerate(slots):
         ordinal = index + 1
         if index:
-            earliest, _, latest = _window(gap, dates[index - 1])
+            earliest, _, latest = window(gap, dates[index - 1])
             if dates[index] < earliest:
                 problems.append(SeriesProblem(ordinal, "short", earliest, latest))
             elif dates[index] > latest:
@@ -228,12 +241,6 @@ class _Search:
             inexact, arrival = far or other or weekday or off > 0, times.arrivals[index]
             found[arrival] = _Time(inexact, far, other, days, weekday, off, arrival, day, times, index)
         return found
-
-
-def _window(gap: Gap, date: dt.date) -> tuple[dt.date, dt.date, dt.date]:
-    earliest, usual, latest = gap(date)
-    earliest = max(earliest, date + dt.timedelta(days=1))
-    return earliest, max(earliest, min(usual, latest)), latest
 
 
 def _spread(ranked: Sequence[_Time], count: int) -> tuple[Slot, ...]:
