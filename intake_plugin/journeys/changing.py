@@ -41,8 +41,8 @@ from intake_plugin.journeys.times import Session, gap_of, midnight_of, session_s
 from intake_plugin.records import audit
 from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState, Occupancy
 from intake_plugin.scheduling.hours import Dates
-from intake_plugin.scheduling.moves import Standing, followers, squeeze, window
-from intake_plugin.scheduling.series import ProblemKind, Proposal
+from intake_plugin.scheduling.moves import Standing, followers, squeeze
+from intake_plugin.scheduling.series import ProblemKind, Proposal, window
 from intake_plugin.scheduling.slots import Slot, Sweep, offers, validate
 from intake_plugin.state import Staff
 

@@ -25,6 +25,7 @@ from sqlalchemy.exc import IntegrityError
 from intake_plugin.journeys.office import Office, Outrun
 from intake_plugin.records.base import Base, EpochSeconds
 from intake_plugin.records.tables import TICK, Block, Case, Claim, Occupancy
+from intake_plugin.scheduling.claims import ticks
 from intake_plugin.scheduling.clocks import Interval, instant, seconds
 from intake_plugin.scheduling.slots import Slot
 
@@ -87,7 +88,7 @@ class Stretch(NamedTuple):
     @property
     def ticks(self) -> range:
         """The numbers of the ticks that the stretch touches."""
-        return range(self.start // _TICK, -(-self.end // _TICK))
+        return ticks(self.start, self.end, _TICK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

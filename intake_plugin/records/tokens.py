@@ -99,23 +99,3 @@ def prolong(
         .values(expires_at=until),
         execution_options={"synchronize_session": False},
     )
-
-
-def revoke(
-    session: Session,
-    clinic_id: str,
-    case_id: str,
-    now: dt.datetime,
-    purpose: TokenPurpose | None = None,
-) -> int:
-    """Revoke every living token of a case, or those of one purpose, and return how many."""
-    session.flush()
-    living = sa.select(Token).where(
-        Token.clinic_id == clinic_id, Token.case_id == case_id, Token.revoked_at.is_(None)
-    )
-    if purpose is not None:
-        living = living.where(Token.purpose == purpose)
-    tokens = session.scalars(living).all()
-    for token in tokens:
-        token.revoked_at = now
-    return len(tokens)

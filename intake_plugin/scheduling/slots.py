@@ -149,11 +149,6 @@ class Slot:
         return self._local(self.treatment)
 
     @property
-    def local_end(self) -> dt.datetime:
-        """The end of the visit on the clinic's clock, naive."""
-        return self._local(self.end)
-
-    @property
     def date(self) -> dt.date:
         """The local date of the arrival."""
         return self.local_arrive.date()
@@ -164,19 +159,9 @@ class Slot:
         return self.practitioner.resource_id if self.practitioner else None
 
     @property
-    def practitioner_lane(self) -> int | None:
-        """The practitioner's lane, or None where the session needs none."""
-        return self.practitioner.lane if self.practitioner else None
-
-    @property
     def room_id(self) -> str | None:
         """The room's resource id, or None where the session needs none."""
         return self.room.resource_id if self.room else None
-
-    @property
-    def room_lane(self) -> int | None:
-        """The room's lane, or None where the session needs none."""
-        return self.room.lane if self.room else None
 
     @property
     def claims(self) -> tuple[Claim, ...]:

@@ -127,6 +127,22 @@ def test_why_not_names_a_treatments_buffer_and_a_move_keeps_it(
     assert taken(desk, first)["room"] == (15 * MINUTE, 30 * MINUTE)
 
 
+def test_a_buffer_that_runs_over_midnight_is_seen_on_the_next_day(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(clinic=buffered({}, {"after": "PT18H"}, {}))
+    case = desk.signed()
+    last = [slot.arrive for slot in booking.times(desk.office, case, first=DATE).slots if slot.date == DATE][
+        -1
+    ]
+    booking.choose_first(desk.office, case, last)
+    plan = booking.proposal(desk.office, case)
+    booking.confirm(desk.office, case, {ordinal: slot.arrive for ordinal, slot in plan.slots.items()})
+    free = booking.appointments_of(desk.office, case)[0].end_at + dt.timedelta(hours=18)
+    assert free.date() == DATE + dt.timedelta(days=1)
+    slots = booking.times(desk.office, desk.signed(), first=free.date()).slots
+    assert slots[0].date == free.date()
+    assert free <= slots[0].treatment < free + desk.office.clinic.booking.grid
+
+
 SHARED = approve(
     clinic(
         resources=[
