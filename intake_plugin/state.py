@@ -16,6 +16,7 @@ from werkzeug.local import LocalProxy
 from werkzeug.wrappers import Response
 
 from intake_plugin.errors import SetupError
+from intake_plugin.posting import Mailer
 from intake_plugin.records.base import INFO_KEY
 from intake_plugin.records.keyring import KeyRing
 from intake_plugin.settings import Clinic, Settings
@@ -64,6 +65,8 @@ class State:
     db: SQLAlchemy
     staff: StaffHook | None
     csp_nonce: Callable[[], str] | None
+    mailer: Mailer | None = None
+    """The host's own way of sending mail; None for the `MAIL_*` settings."""
     clinics: dict[str, Clinic] = field(default_factory=dict)
     """By the name of the mounted blueprint."""
 
