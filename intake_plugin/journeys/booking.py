@@ -26,7 +26,7 @@ from intake_plugin.clinical.numbing import NumbingPlan
 from intake_plugin.clinical.protocol import Wait
 from intake_plugin.clinical.screening import Finding
 from intake_plugin.errors import OutOfTurn, TimeTaken
-from intake_plugin.journeys import holding
+from intake_plugin.journeys import holding, outbox
 from intake_plugin.journeys.consent import settled
 from intake_plugin.journeys.holding import Choice, Taken, choice_of
 from intake_plugin.journeys.intake import answers_of, require, screening_of
@@ -471,6 +471,7 @@ def _book(office: Office, case: Case, plan: SeriesPlan) -> Series:
     # The claims first: whoever is too late has written nothing else yet.
     holding.book(office, case, wanted, plan.taken)
     office.session.add_all([series, *appointments.values()])
+    outbox.booked(office, series, appointments.values())
     return series
 
 

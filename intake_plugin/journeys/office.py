@@ -7,8 +7,8 @@ Rules of writing, in words:
   out, so that of two tabs one wins and the other is told (`Stale`).
 - On SQLite, which locks no rows, the same step takes the database's one write lock, so that what
   is read afterwards stays true until the commit.
-- Locks are taken in one order: case, then claims in key order, then the head of the audit chain.
-  Nobody waits for an earlier lock while holding a later one.
+- Locks are taken in one order: case, then claims in key order, then rows of the outbox, then the head
+  of the audit chain. Nobody waits for an earlier lock while holding a later one.
 - Nobody waits for longer than `INTAKE_LOCK_TIMEOUT`.
 - The audit entry is written last, in the transaction of the act it records.
 """
@@ -118,7 +118,7 @@ def transaction(office: Office) -> Iterator[None]:
 def writing(office: Office, case: Case) -> Iterator[Case]:
     """Lock `case`, yield it as it is stored now, and commit (see `transaction`)."""
     with transaction(office):
-        _lock_sqlite(office, case)
+        _lock_sqlite(office, case.id)
         statement = (
             sa.select(Case)
             .where(Case.clinic_id == office.clinic.id, Case.id == case.id)
@@ -132,9 +132,24 @@ def writing(office: Office, case: Case) -> Iterator[Case]:
         locked.updated_at = office.now
 
 
-def _lock_sqlite(office: Office, case: Case) -> None:
+def keep(office: Office, case_id: str) -> Case | None:
+    """Lock a case until the end of the transaction without changing it; None where somebody else has it.
+
+    It comes first in a transaction, like the lock of `writing`.
+    """
+    _lock_sqlite(office, case_id)
+    statement = (
+        sa.select(Case)
+        .where(Case.clinic_id == office.clinic.id, Case.id == case_id)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    return office.session.scalars(statement).one_or_none()
+
+
+def _lock_sqlite(office: Office, case_id: str) -> None:
     if office.session.get_bind(Case).dialect.name == "sqlite":
-        mine = sa.update(Case).where(Case.clinic_id == office.clinic.id, Case.id == case.id)
+        mine = sa.update(Case).where(Case.clinic_id == office.clinic.id, Case.id == case_id)
         office.session.execute(mine.values(id=Case.id), execution_options={"synchronize_session": False})
 
 
