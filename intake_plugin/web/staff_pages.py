@@ -16,8 +16,10 @@ from intake_plugin.clinical.conditions import names
 from intake_plugin.clinical.protocol import Protocol, Source
 from intake_plugin.clinical.screening import Screening
 from intake_plugin.errors import Stale
-from intake_plugin.journeys import files, review
+from intake_plugin.journeys import files, outbox, review
+from intake_plugin.journeys.changing import may_write
 from intake_plugin.journeys.review import Ruling, WholeCase
+from intake_plugin.records import audit
 from intake_plugin.records.tables import CaseState, Verdict
 from intake_plugin.state import current_staff
 from intake_plugin.web import forms
@@ -28,6 +30,7 @@ from intake_plugin.web.change_pages import desk_changes
 from intake_plugin.web.forms import AnswersForm, DateLimits, DateParts, LongText, OneChoice, Wording
 from intake_plugin.web.i18n import _, format_day
 from intake_plugin.web.intake_pages import MISTAKEN
+from intake_plugin.web.mail_words import kind_words
 from intake_plugin.web.render import show
 from intake_plugin.web.visit import Visit
 
@@ -86,6 +89,7 @@ def queue(visit: Visit) -> ResponseReturnValue:
         outcomes=outcome_names(),
         titles=_titles(visit),
         stale_calendars=stale_calendars(visit),
+        undelivered=dict.fromkeys(each.reference for each in outbox.undelivered(visit.office)),
         staff=current_staff(),
     )
 
@@ -145,10 +149,20 @@ def _case_page(visit: Visit, found: WholeCase, form: AnswersForm) -> ResponseRet
         verdicts=_verdicts(),
         products={key: words.name for key, words in protocol.words(visit.locale).products.items()},
         latest=found.entries[-LATEST:],
+        message_words=kind_words,
         resources={resource.id: resource.name for resource in visit.clinic.resources},
         staff=current_staff(),
     )
     return html, MISTAKEN if form.mistakes else 200
+
+
+def told(visit: Visit, reference: str) -> ResponseReturnValue:
+    """Record that the patient has been told what mail could not tell."""
+    staff = current_staff()
+    may_write(staff)
+    case = review.by_reference(visit.office, reference)
+    outbox.told(visit.office, case, audit.Actor(kind="staff", id=staff.id))
+    return redirect(visit.url("staff.case_page", reference=reference), 303)
 
 
 def _answer_rows(visit: Visit, found: WholeCase) -> list[AnswerRow]:
