@@ -62,6 +62,8 @@ class Occasion:
     clinic: Clinic
     locale: str
     sessions: tuple[Session, ...] = ()
+    changed: bool = False
+    """Whether the session had another time before."""
     attached: bool = False
     """Whether a calendar file goes along."""
     link: str = ""
@@ -113,6 +115,7 @@ def write(office: Office, case: Case, row: Outgoing, stationery: Stationery) -> 
         clinic=office.clinic,
         locale=locale,
         sessions=tuple(_session(each) for each in told),
+        changed=bool(row.sequence),
         attached=calendar is not None and calendar.method is None,
         link=stationery.link(content["link"]),
         subscribe=stationery.feed(content["feed"]) if stationery.feed and content["feed"] else "",

@@ -62,27 +62,33 @@ def _day(occasion: Occasion) -> str:
 
 
 def _opening(occasion: Occasion) -> Iterator[str]:
+    yield _news(occasion)
+    if occasion.sessions:
+        yield "\n".join(_line(session) for session in occasion.sessions)
+
+
+def _news(occasion: Occasion) -> str:
     match occasion.kind:
         case MailKind.BOOKED:
-            yield ngettext(
+            return ngettext(
                 "Your appointment is booked.", "Your appointments are booked.", len(occasion.sessions)
             )
         case MailKind.MOVED:
-            yield _("Your appointments have changed. This is how they stand now.")
+            return _("Your appointments have changed. This is how they stand now.")
         case MailKind.CANCELLED:
-            yield _("An appointment has been cancelled. This is how your appointments stand now.")
+            return _("An appointment has been cancelled. This is how your appointments stand now.")
         case MailKind.REQUEST:
-            yield _("This is your appointment. If you had another time for it before, this one counts.")
+            return (
+                _("Your appointment has a new time.") if occasion.changed else _("This is your appointment.")
+            )
         case MailKind.CANCEL:
-            yield _("This appointment has been cancelled.")
+            return _("This appointment has been cancelled.")
         case MailKind.REMINDER:
-            yield _("This is a reminder of your appointment.")
+            return _("This is a reminder of your appointment.")
         case MailKind.DECIDED:
-            yield _("The clinic has looked at your answers. Open your link.")
+            return _("The clinic has looked at your answers. Open your link.")
         case MailKind.NOTICE:
-            yield _("Case %(reference)s waits for a clinician.", reference=occasion.reference)
-    if occasion.sessions:
-        yield "\n".join(_line(session) for session in occasion.sessions)
+            return _("Case %(reference)s waits for a clinician.", reference=occasion.reference)
 
 
 def _line(session: Session) -> str:

@@ -247,6 +247,8 @@ def test_invitations_come_one_for_each_session_and_follow_each_change(
     *_, moved, cancelled = server.messages
     last = appointments(site)[3]
     assert events(moved)[last.id]["SEQUENCE"] == 1
+    assert text_of(server.messages[3]).startswith("This is your appointment.\n")
+    assert text_of(moved).startswith("Your appointment has a new time.\n")
     everyone_reads(moved, [last], "REQUEST")
     gone = events(cancelled)[last.id]
     assert (gone["STATUS"], gone["SEQUENCE"], gone.subcomponents) == ("CANCELLED", 2, [])
