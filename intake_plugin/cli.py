@@ -10,16 +10,16 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 import sqlalchemy as sa
-from flask import current_app
+from flask import Flask, current_app
 from flask.cli import ScriptInfo
 
 from intake_plugin.calendars.busy import engine
 from intake_plugin.calendars.vtimezone import outdated
 from intake_plugin.errors import IntakeError, SetupError, did_you_mean
 from intake_plugin.journeys import busy as journeys_busy
+from intake_plugin.journeys import delivery, review, upkeep
 from intake_plugin.journeys import feeds as journeys_feeds
 from intake_plugin.journeys import race as races
-from intake_plugin.journeys import review, upkeep
 from intake_plugin.journeys.office import SYSTEM, Office
 from intake_plugin.journeys.why import why_not_offered
 from intake_plugin.loading import INACTIVITY
@@ -27,6 +27,7 @@ from intake_plugin.records import audit, keyring
 from intake_plugin.records.base import Base
 from intake_plugin.settings import Approval, BusySource, Clinic, Treatment
 from intake_plugin.state import State, current_state
+from intake_plugin.web import mail
 from intake_plugin.web.calendar_words import calendar_words
 from intake_plugin.web.i18n import speaking
 from intake_plugin.web.limits import limiters
@@ -46,6 +47,7 @@ _DAYS_AHEAD = 2 * 366
 _NAMED = 5
 """Cases that a message names."""
 _UNCOUNTED = "none, because the site has no Flask-Limiter (the extra `limits`)"
+_ENDINGS = ("sent", "later", "given up", "needless")
 _MIGRATE = "Run `flask db migrate` and `flask db upgrade`."
 
 
@@ -87,6 +89,7 @@ def check() -> None:
     found = [line for mount, clinic in state.clinics.items() for line in _check_clinic(mount, clinic)]
     checks = (_check_busy, _check_zone, _check_words)
     found += [line for clinic in _clinics(state) for check in checks for line in check(clinic)]
+    found += [line for clinic in _clinics(state) for line in mail.problems(_app(), clinic)]
     if not state.clinics:
         found.append("No clinic is mounted. Register intake.blueprint(...) for at least one.")
     found += _check_host()
@@ -154,6 +157,47 @@ def expire() -> None:
     state = current_state()
     for clinic in _clinics(state):
         click.echo(f"{clinic.id}: {upkeep.expire(_office(state, clinic))} drafts deleted")
+
+
+@intake.command()
+@click.option("--again", is_flag=True, help="Try what was given up once more, too.")
+@_in_app
+def deliver(*, again: bool) -> None:
+    """Send the mail that is due; for cron, every minute or so, on as many hosts as you like.
+
+    The exit code is 1 when a message was given up: the desk says whom to telephone.
+    """
+    state, lost = current_state(), 0
+    for mount, clinic in _mounts(state).items():
+        if clinic.mail is None:
+            continue
+        desk = functools.partial(_office, state, clinic)
+        try:
+            revived = delivery.again(desk()) if again else 0
+            found = mail.deliver(_app(), mount, desk)
+        except IntakeError as error:
+            raise click.ClickException(f"{clinic.id}: {error}") from None
+        if revived:
+            click.echo(f"{clinic.id}: {revived} to be tried once more")
+        click.echo(f"{clinic.id}: " + ", ".join(f"{found.counts[word]} {word}" for word in _ENDINGS))
+        if found.failures:
+            reasons = (f"{code} ({count})" for code, count in found.failures.items())
+            click.echo(f"{clinic.id}: {', '.join(reasons)}")
+        if found.unreachable:
+            click.echo(f"{clinic.id}: the mail server could not be used, so the rest waits")
+        lost += found.given_up
+    if lost:
+        raise click.ClickException(f"{lost} given up. The clinic's desk names the cases.")
+
+
+def _mounts(state: State) -> dict[str, Clinic]:
+    """Return each clinic once, by the first of its mounts."""
+    first = {clinic.id: mount for mount, clinic in reversed(state.clinics.items())}
+    return {mount: state.clinics[mount] for mount in state.clinics if mount in first.values()}
+
+
+def _app() -> Flask:
+    return current_app._get_current_object()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001 - Flask's documented way
 
 
 @intake.command()

@@ -31,6 +31,7 @@ from intake_plugin.settings import (
     Closure,
     Contact,
     Hours,
+    MailPolicy,
     NumbingPolicy,
     Resource,
     Treatment,
@@ -45,6 +46,7 @@ _SPAN: Final = re.compile(r"(\d\d:\d\d)\s*[-\u2013]\s*(\d\d:\d\d)")
 _DAY_END: Final = {"24:00": "00:00"}
 """The end of a day as ISO 8601 writes it, and as `datetime` does."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_MAILBOX: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _DAY: Final = dt.timedelta(days=1)
 _EXTENSIONS: Final = 10
@@ -189,6 +191,7 @@ class Profile:
     booking: BookingPolicy
     calendar: CalendarPolicy
     busy: tuple[BusyEntry, ...] = ()
+    mail: MailPolicy | None = None
     treatments: tuple[TreatmentEntry, ...]
     base_template: str = "base.html"
     retention: Wait
@@ -255,6 +258,8 @@ def problems(profile: Profile, protocols: Mapping[str, Protocol | None]) -> Foun
     yield from _hours(profile)
     yield from _booking(profile.booking)
     yield from _calendar(profile.calendar)
+    if profile.mail:
+        yield from _under("mail", _mail(profile.mail))
     yield from _resources(profile, known, complete=all(protocols.values()))
     yield from _busy(profile)
     listed = [entry.protocol for entry in profile.treatments]
@@ -358,6 +363,24 @@ def _calendar(calendar: CalendarPolicy) -> Found:
             yield f"calendar.{name}", f"This is too long; write at most 'P{_CALENDAR_MOST.days}D'."
     if calendar.refresh <= _NO_TIME:
         yield "calendar.refresh", "A subscribed calendar has to wait before it asks again; write 'PT6H'."
+
+
+def _mail(mail: MailPolicy) -> Found:
+    for place, address in (("sender", mail.sender), ("notices", mail.notices)):
+        if not (_MAILBOX.fullmatch(address) or (place == "notices" and not address)):
+            yield place, f"{address!r} is not the address of a mailbox; write it as 'desk@example.org'."
+    if not mail.name.isprintable():
+        yield "name", "A name is one line of text."
+    for place in ("retry_after", "retry_most", "give_up_after", "keep_sent"):
+        if getattr(mail, place) <= _NO_TIME:
+            yield place, "This must be some time, such as 'PT1H'."
+    if mail.retry_most < mail.retry_after:
+        yield "retry_most", f"It is shorter than the first wait, {mail.retry_after}."
+    for lead, count in Counter(mail.reminders).items():
+        if lead <= _NO_TIME:
+            yield "reminders", "A reminder comes some time before the session; write ['P2D']."
+        if count > 1:
+            yield "reminders", f"The reminder {lead} before a session stands here {count} times."
 
 
 def _resources(profile: Profile, known: Collection[str], *, complete: bool) -> Found:
@@ -561,6 +584,7 @@ def clinic(profile: Profile, treatments: Mapping[str, Treatment], folder: Path) 
         calendar=profile.calendar,
         treatments=dict(sorted(treatments.items(), key=lambda item: item[1].retired)),
         busy=tuple(entry.located(folder) for entry in profile.busy),
+        mail=profile.mail,
         base_template=profile.base_template,
         retention=profile.retention,
         consent_facts=profile.consent_facts,

@@ -27,7 +27,7 @@ from intake_plugin.clinical.numbing import NumbingPlan
 from intake_plugin.clinical.protocol import Wait
 from intake_plugin.clinical.screening import Finding
 from intake_plugin.errors import OutOfTurn, TimeTaken
-from intake_plugin.journeys import holding
+from intake_plugin.journeys import holding, outbox
 from intake_plugin.journeys.consent import settled
 from intake_plugin.journeys.holding import Choice, Taken, choice_of
 from intake_plugin.journeys.intake import answers_of, refer, require, stands_alone
@@ -522,6 +522,7 @@ def _book(office: Office, case: Case, plan: SeriesPlan) -> Series:
     holding.book(office, case, wanted, plan.taken)
     store(office.session, [series])
     store(office.session, list(appointments.values()))
+    outbox.booked(office, series, appointments.values())
     return series
 
 

@@ -10,8 +10,8 @@ Rules of writing, in words:
   a request has begun reads from a snapshot, it is ended first and another begun.
 - On SQLite, which locks no rows, the same step takes the database's one write lock, so that what
   is read afterwards stays true until the commit.
-- Locks are taken in one order: case, then claims in key order, then the head of the audit chain.
-  Nobody waits for an earlier lock while holding a later one.
+- Locks are taken in one order: case, then claims in key order, then rows of the outbox, then the head
+  of the audit chain. Nobody waits for an earlier lock while holding a later one.
 - Nobody waits for longer than `INTAKE_LOCK_TIMEOUT`.
 - The audit entry is written last, in the transaction of the act it records.
 """
@@ -173,6 +173,21 @@ def _lock(office: Office, case: Case, case_id: str) -> Case | None:
         sa.select(Case)
         .where(Case.clinic_id == office.clinic.id, Case.id == case_id)
         .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return office.session.scalars(statement).one_or_none()
+
+
+def keep(office: Office, case_id: str) -> Case | None:
+    """Lock a case until the end of the transaction without changing it; None where somebody else has it.
+
+    It comes first in a transaction, like the lock of `writing`.
+    """
+    _lock_sqlite(office, case_id)
+    statement = (
+        sa.select(Case)
+        .where(Case.clinic_id == office.clinic.id, Case.id == case_id)
+        .with_for_update(skip_locked=True)
         .execution_options(populate_existing=True)
     )
     return office.session.scalars(statement).one_or_none()

@@ -183,7 +183,15 @@ def _scratch_clinic(clinic: Clinic) -> Clinic:
     alone = tuple(replace(resource, lanes=1, treatments=(), closures=()) for resource in kinds.values())
     protocol_id, treatment = next(iter(clinic.treatments.items()))
     bare = replace(treatment, protocol=_bare(treatment.protocol), numbing=NumbingPolicy())
-    return replace(clinic, id=f"race-{new_id()}", resources=alone, treatments={protocol_id: bare}, busy=())
+    # No mail: the patients of a race have no address.
+    return replace(
+        clinic,
+        id=f"race-{new_id()}",
+        resources=alone,
+        treatments={protocol_id: bare},
+        busy=(),
+        mail=None,
+    )
 
 
 def _bare(protocol: Protocol) -> Protocol:

@@ -168,8 +168,8 @@ def add_tables_to(metadata: sa.MetaData) -> None:
     """
     if metadata.info.get(INFO_KEY):
         return
-    # The tables are known to `Base` once their module is imported, and it imports this one.
-    import_module("intake_plugin.records.tables")
+    # The tables are known to `Base` once their modules are imported, and those import this one.
+    import_module("intake_plugin.records.outbox")
     _refuse_clashes(metadata)
     for table in Base.metadata.sorted_tables:
         _make_plain(table, table.to_metadata(metadata))

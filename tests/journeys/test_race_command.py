@@ -16,13 +16,14 @@ from flask import Flask
 from flask.cli import FlaskGroup
 
 from intake_plugin.errors import Busy
-from intake_plugin.journeys import booking
+from intake_plugin.journeys import booking, outbox
 from intake_plugin.journeys import race as races
 from intake_plugin.records.base import Base
 from intake_plugin.records.tables import Case, Occupancy
 from intake_plugin.state import KEY, State
 from intake_plugin.testing import clinic
 from tests.journeys.conftest import CLINIC, NOW, SETTINGS, Desk
+from tests.journeys.mailing import mailing
 
 
 def run(app: Flask, *arguments: str) -> Result:
@@ -41,13 +42,17 @@ def rows(desk: Desk) -> dict[str, set[str]]:
 @pytest.fixture
 def mounted(app: Flask) -> Flask:
     state: State = app.extensions[KEY]
-    state.clinics["north"] = CLINIC
+    state.clinics["north"] = mailing(reminders=["P2D"])
     return app
 
 
 def test_it_prints_what_happened_and_leaves_the_database_as_it_was(
-    mounted: Flask, make_desk: Callable[..., Desk]
+    mounted: Flask, make_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def tell(*_: object) -> None:
+        raise AssertionError("The patients of a race have no address.")
+
+    monkeypatch.setattr(outbox, "_write", tell)
     make_desk().booked()
     before = rows(make_desk())
     result = run(mounted, "north")
