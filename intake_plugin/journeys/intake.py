@@ -406,6 +406,7 @@ def refer(office: Office, case: Case) -> None:
     case.screening = {**(case.screening or {}), "screening": screens.to_json(screening)}
     case.outcome, case.not_before = screening.outcome, screening.not_before
     case.state, case.plan = state_after(screening), None
+    outbox.referred(office, case)
     note(office, case, "refer", {"rules": [finding.rule_id for finding in screening.findings]})
 
 

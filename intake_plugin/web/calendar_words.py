@@ -30,4 +30,6 @@ def calendar_words() -> Words:
         resources=_("With: {resources}"),
         product=_("Numbing product: {product}"),
         clock=_("{hour:02}:{minute:02}"),
+        am=_("am"),
+        pm=_("pm"),
     )

@@ -34,7 +34,7 @@ from intake_plugin.clinical import answers
 from intake_plugin.journeys import booking, feeds, intake
 from intake_plugin.journeys.feeds import Choices
 from intake_plugin.journeys.visits import PatientVisits, clinic_visit, style_of
-from intake_plugin.records.tables import AT_HOME, AppointmentState, Case
+from intake_plugin.records.tables import AT_HOME, Appointment, AppointmentState, Case
 from intake_plugin.settings import Clinic
 from intake_plugin.web import calendar_words
 from intake_plugin.web.i18n import speaking
@@ -71,6 +71,16 @@ def plain(text: str) -> str:
     return "".join(char for char in letters if not unicodedata.combining(char)).casefold()
 
 
+def compiled(catalogue: Catalog, folder: Path) -> Path:
+    """Put a catalogue where a host has its translations, and return that folder."""
+    place = folder / "translations" / str(catalogue.locale_identifier) / "LC_MESSAGES"
+    place.mkdir(parents=True)
+    octets = BytesIO()
+    write_mo(octets, catalogue)
+    (place / "intake.mo").write_bytes(octets.getvalue())
+    return folder / "translations"
+
+
 @pytest.fixture
 def pseudo(tmp_path: Path) -> Path:
     """A folder with a catalogue in which every word of the calendar is accented."""
@@ -78,12 +88,25 @@ def pseudo(tmp_path: Path) -> Path:
     for _, message, _, _ in extract_from_file("python", calendar_words.__file__, keywords={"_": None}):
         assert isinstance(message, str)
         catalogue.add(message, accented(message))
-    folder = tmp_path / "translations" / PSEUDO / "LC_MESSAGES"
-    folder.mkdir(parents=True)
-    octets = BytesIO()
-    write_mo(octets, catalogue)
-    (folder / "intake.mo").write_bytes(octets.getvalue())
-    return tmp_path / "translations"
+    return compiled(catalogue, tmp_path)
+
+
+def test_a_language_may_write_a_clock_of_twelve_hours(make_site: MakeSite, tmp_path: Path) -> None:
+    catalogue = Catalog("en")
+    catalogue.add("{hour:02}:{minute:02}", "{hour12}:{minute:02} {half}")
+    catalogue.add("pm", "in the afternoon")
+    folder = compiled(catalogue, tmp_path)
+    site = make_site(prepare=lambda app: Babel(app, default_translation_directories=str(folder)))
+    patient, _ = site.to("done")
+    with site.app.app_context():
+        row = site.db.session.scalars(sa.select(Appointment).where(Appointment.ordinal == 1)).one()
+        for name, hour in (("arrive_at", 9), ("treatment_at", 13), ("end_at", 14)):
+            setattr(row, name, NOW.replace(hour=hour, minute=5))
+        site.db.session.commit()
+    reply = patient.send("GET", "/book/calendar/appointment-1.ics", [])
+    told = reply.body.replace(b"\r\n ", b"").decode()
+    assert "Arrive at 9:05 am." in told
+    assert "The treatment starts at 1:05 in the afternoon." in told
 
 
 def in_all_languages(clinic: Clinic) -> Clinic:
