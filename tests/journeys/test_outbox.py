@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import IntegrityError
 
-from intake_plugin.errors import TimeTaken
+from intake_plugin.errors import OutOfTurn, TimeTaken
 from intake_plugin.journeys import booking, changing, intake, outbox, review
 from intake_plugin.journeys.office import Office, transaction
 from intake_plugin.journeys.review import Ruling
@@ -195,6 +195,17 @@ def test_the_clinic_is_told_of_each_time_a_case_is_sent_to_it(make_desk: MakeDes
     quiet = with_mail(make_desk, notices="")
     quiet.screened(medicines=("blood_thinner",))
     assert len(rows(desk, MailKind.NOTICE)) == 2
+
+
+def test_the_clinic_is_told_of_a_second_case_that_only_the_booking_finds(make_desk: MakeDesk) -> None:
+    desk = with_mail(make_desk)
+    desk.email = "pat@example.com"
+    first, second = desk.signed(), desk.signed()
+    chosen, others = desk.plan(first), desk.plan(second)
+    booking.confirm(desk.office, first, chosen)
+    with pytest.raises(OutOfTurn):
+        booking.confirm(desk.office, second, others)
+    assert [row.case_id for row in rows(desk, MailKind.NOTICE)] == [second.id]
 
 
 def test_one_change_cannot_be_written_twice(make_desk: MakeDesk) -> None:
