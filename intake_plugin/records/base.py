@@ -153,6 +153,11 @@ def store(session: Session, rows: Sequence[Base]) -> None:
             set_committed_value(row, version, 1)
     columns = [(attribute.columns[0].name, attribute.key) for attribute in mapper.column_attrs]
     values = [{name: getattr(row, key) for name, key in columns} for row in rows]
+    for row, stored in zip(rows, values, strict=True):
+        for name, key in columns:
+            # A default that nobody has set is not in the row yet, and would be read back for it.
+            if key not in row.__dict__:
+                set_committed_value(row, key, stored[name])
     table = Base.metadata.tables[rows[0].__tablename__]
     session.connection({"mapper": mapper}).execute(sa.insert(table), values)
     for row in rows:
