@@ -1,7 +1,9 @@
 """Alder & Rowan, a small clinic group's site with the intake plugin mounted twice.
 
 `flask --app example_host run` serves it from a SQLite file in the instance folder. The environment
-may set SECRET_KEY, SQLALCHEMY_DATABASE_URI, INTAKE_KEYS and EXAMPLE_INSTANCE (another folder).
+may set SECRET_KEY, SQLALCHEMY_DATABASE_URI, INTAKE_KEYS and EXAMPLE_INSTANCE (another folder). Mail goes
+to FLASK_MAIL_SERVER, with FLASK_MAIL_PORT and so on; without it each message becomes a file in the
+instance folder. FLASK_INTAKE_SITE is the address in the links of messages.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import click
 from flask import Flask, Response
 from flask_login import login_required
 
-from example_host import first_run
+from example_host import first_run, mailbox
 from example_host.accounts import accounts, add, current_staff
 from example_host.demo import demo
 from example_host.extensions import babel, csrf, db, limiter, login, migrate
@@ -27,6 +29,13 @@ intake = Intake(db, staff=staff_behind(login_required, current_staff))
 
 CLINICS = Path(__file__).parent / "clinics"
 MOUNTS = {"london": "London", "new-york": "New York"}
+USUAL = {
+    "SESSION_COOKIE_SAMESITE": "Lax",
+    # Nobody loses what they typed because they took more than an hour over a page.
+    "WTF_CSRF_TIME_LIMIT": None,
+    "INTAKE_DELIVER": "after-commit",
+    "INTAKE_SITE": "http://127.0.0.1:5000",
+}
 POLICY = (
     "default-src 'none'; base-uri 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "form-action 'self'"
@@ -36,7 +45,11 @@ POLICY = (
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """Return the site; `config` wins over the environment."""
     app = Flask(__name__, instance_path=_instance_folder())
-    app.config.from_mapping(_settings(Path(app.instance_path), config or {}))
+    app.config.from_mapping(USUAL)
+    app.config.from_prefixed_env()
+    app.config.from_mapping(_settings(app, config or {}))
+    if not app.config.get("MAIL_SERVER"):
+        app.config.from_mapping(mailbox.settings(Path(app.instance_path)))
     for extension in (db, login, csrf, babel, limiter):
         extension.init_app(app)
     migrate.init_app(app, db)
@@ -56,16 +69,16 @@ def _instance_folder() -> str | None:
     return str(Path(folder).resolve()) if folder else None
 
 
-def _settings(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(app: Flask, config: Mapping[str, Any]) -> dict[str, Any]:
+    folder = Path(app.instance_path)
     makers: dict[str, Callable[[], str]] = {
         "SECRET_KEY": lambda: first_run.session_secret(folder),
         "INTAKE_KEYS": lambda: first_run.intake_keys(folder),
         "SQLALCHEMY_DATABASE_URI": lambda: f"sqlite:///{folder / 'clinic.sqlite'}",
     }
     given = {name: os.environ[name] for name in makers if name in os.environ} | dict(config)
-    made = {name: make() for name, make in makers.items() if name not in given}
-    # Nobody loses what they typed because they took more than an hour over a page.
-    return {"SESSION_COOKIE_SAMESITE": "Lax", "WTF_CSRF_TIME_LIMIT": None, **made, **given}
+    made = {name: make() for name, make in makers.items() if not (name in given or app.config.get(name))}
+    return {**made, **given}
 
 
 def _mount(app: Flask, mount: str, city: str) -> Branch:

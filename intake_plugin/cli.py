@@ -10,16 +10,16 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 import sqlalchemy as sa
-from flask import current_app
+from flask import Flask, current_app
 from flask.cli import ScriptInfo
 
 from intake_plugin.calendars.busy import engine
 from intake_plugin.calendars.vtimezone import outdated
 from intake_plugin.errors import IntakeError, SetupError, did_you_mean
 from intake_plugin.journeys import busy as journeys_busy
+from intake_plugin.journeys import delivery, review, upkeep
 from intake_plugin.journeys import feeds as journeys_feeds
 from intake_plugin.journeys import race as races
-from intake_plugin.journeys import review, upkeep
 from intake_plugin.journeys.office import SYSTEM, Office
 from intake_plugin.journeys.why import why_not_offered
 from intake_plugin.loading import INACTIVITY
@@ -27,10 +27,11 @@ from intake_plugin.records import audit, keyring
 from intake_plugin.records.base import Base
 from intake_plugin.settings import Approval, BusySource, Clinic, Treatment
 from intake_plugin.state import State, current_state
+from intake_plugin.web import mail
 from intake_plugin.web.calendar_words import calendar_words
 from intake_plugin.web.i18n import speaking
 from intake_plugin.web.limits import limiters
-from intake_plugin.web.why_words import reason_words
+from intake_plugin.web.why_words import reason_words, unasked_words
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,6 +47,7 @@ _DAYS_AHEAD = 2 * 366
 _NAMED = 5
 """Cases that a message names."""
 _UNCOUNTED = "none, because the site has no Flask-Limiter (the extra `limits`)"
+_ENDINGS = ("sent", "later", "given up", "needless")
 _MIGRATE = "Run `flask db migrate` and `flask db upgrade`."
 
 
@@ -87,6 +89,7 @@ def check() -> None:
     found = [line for mount, clinic in state.clinics.items() for line in _check_clinic(mount, clinic)]
     checks = (_check_busy, _check_zone, _check_words)
     found += [line for clinic in _clinics(state) for check in checks for line in check(clinic)]
+    found += [line for clinic in _clinics(state) for line in mail.problems(_app(), clinic)]
     if not state.clinics:
         found.append("No clinic is mounted. Register intake.blueprint(...) for at least one.")
     found += _check_host()
@@ -154,6 +157,47 @@ def expire() -> None:
     state = current_state()
     for clinic in _clinics(state):
         click.echo(f"{clinic.id}: {upkeep.expire(_office(state, clinic))} drafts deleted")
+
+
+@intake.command()
+@click.option("--again", is_flag=True, help="Try what was given up once more, too.")
+@_in_app
+def deliver(*, again: bool) -> None:
+    """Send the mail that is due; for cron, every minute or so, on as many hosts as you like.
+
+    The exit code is 1 when a message was given up: the desk says whom to telephone.
+    """
+    state, lost = current_state(), 0
+    for mount, clinic in _mounts(state).items():
+        if clinic.mail is None:
+            continue
+        desk = functools.partial(_office, state, clinic)
+        try:
+            revived = delivery.again(desk()) if again else 0
+            found = mail.deliver(_app(), mount, desk)
+        except IntakeError as error:
+            raise click.ClickException(f"{clinic.id}: {error}") from None
+        if revived:
+            click.echo(f"{clinic.id}: {revived} to be tried once more")
+        click.echo(f"{clinic.id}: " + ", ".join(f"{found.counts[word]} {word}" for word in _ENDINGS))
+        if found.failures:
+            reasons = (f"{code} ({count})" for code, count in found.failures.items())
+            click.echo(f"{clinic.id}: {', '.join(reasons)}")
+        if found.unreachable:
+            click.echo(f"{clinic.id}: the mail server could not be used, so the rest waits")
+        lost += found.given_up
+    if lost:
+        raise click.ClickException(f"{lost} given up. The clinic's desk names the cases.")
+
+
+def _mounts(state: State) -> dict[str, Clinic]:
+    """Return each clinic once, by the first of its mounts."""
+    first = {clinic.id: mount for mount, clinic in reversed(state.clinics.items())}
+    return {mount: state.clinics[mount] for mount in state.clinics if mount in first.values()}
+
+
+def _app() -> Flask:
+    return current_app._get_current_object()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001 - Flask's documented way
 
 
 @intake.command()
@@ -227,7 +271,7 @@ def race(clinic: str | None, workers: int, rounds: int) -> None:
 
     CLINIC is the name of a mount, the first one if left out. Its hours and its first treatment are
     used in a scratch clinic, of which nothing stays behind. The exit code is 1 after any overlap
-    or any series booked in part.
+    or any series booked in part, and when nobody booked, because then nothing is proved.
     """
     state = current_state()
     if not state.clinics:
@@ -245,8 +289,13 @@ def race(clinic: str | None, workers: int, rounds: int) -> None:
     lost = ", ".join(f"{count} {name}" for name, count in sorted(found.lost.items()))
     click.echo(f"rounds {found.rounds}, winners {found.winners}, overlaps {found.overlaps}")
     click.echo(f"lost: {lost or 'none'}; {found.rate:.0f} attempts a second")
-    if not found.sound:
+    if not found.clean:
         raise click.ClickException("Something was booked twice or in part. This database must not be used.")
+    if not found.sound:
+        raise click.ClickException(
+            "Nobody booked, so nothing is proved. The names above say why; with Busy, raise "
+            "INTAKE_LOCK_TIMEOUT or ask for fewer --workers."
+        )
 
 
 def _office(state: State, clinic: Clinic) -> Office:
@@ -269,7 +318,7 @@ def why_not(clinic: str, resource: str, time: dt.datetime, reference: str | None
     """Say why RESOURCE cannot be booked at CLINIC for a patient who arrives at TIME, its local time.
 
     CLINIC is a mount or a clinic's id, RESOURCE a practitioner's or a room's id, or "any". Without
-    --case the visit is the shortest that the clinic's first treatment has.
+    --case the visit is the shortest of any treatment that RESOURCE serves.
     """
     state = current_state()
     found = _clinic(state, clinic)
@@ -283,7 +332,8 @@ def why_not(clinic: str, resource: str, time: dt.datetime, reference: str | None
         )
     except IntakeError as error:
         raise click.ClickException(str(error)) from None
-    click.echo("\n".join(reason_words(found, answer, each) for each in answer.reasons) or "It is offered.")
+    reasons = [reason_words(found, answer, each) for each in answer.reasons] or ["It is offered."]
+    click.echo("\n".join(filter(None, (*reasons, unasked_words(answer)))))
 
 
 def _clinic(state: State, name: str) -> Clinic:
@@ -300,6 +350,11 @@ def _listed(lines: list[str]) -> str:
 
 def _check_clinic(mount: str, clinic: Clinic) -> Iterator[str]:
     click.echo(f"{clinic.name} (clinic {clinic.id!r}, mounted as {mount!r})")
+    if clinic.booking.cancel_notice > clinic.booking.move_notice:
+        click.echo(
+            "  warning: cancel_notice is longer than move_notice. A patient who is too late to cancel can "
+            "move the session further away and cancel it then. Make cancel_notice no longer than move_notice."
+        )
     for protocol_id, treatment in clinic.treatments.items():
         retired = ", retired" if treatment.retired else ""
         click.echo(f"  {protocol_id} {treatment.protocol.version}, {_approval(treatment)}{retired}")

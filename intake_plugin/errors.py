@@ -8,6 +8,7 @@ IntakeError
 │   └── LayoutError         the host's base template swallowed the page
 ├── KeyRingError            a key is missing, malformed or unknown
 │   └── SealBroken          a sealed value does not open: altered, moved, or another key's
+├── MailRefused             a message will never be taken for this address; trying again is no use
 └── JourneyError            a patient or a member of staff asked for something not possible now
     ├── NotFound            no such case, link or file for this person
     │   ├── ReadOnly        an account of the clinic that looks and changes nothing
@@ -98,6 +99,17 @@ class KeyRingError(IntakeError):
 
 class SealBroken(KeyRingError):
     """A sealed value does not open: it was altered, moved to another row, or its key is gone."""
+
+
+class MailRefused(IntakeError):
+    """A message will never be taken for this address, so that it is given up at once.
+
+    A host's own mailer raises it; `code` is kept and shown to staff, so it names no patient.
+    """
+
+    def __init__(self, code: str = "refused") -> None:
+        self.code = code
+        super().__init__(f"The message was refused for good ({code}).")
 
 
 class JourneyError(IntakeError):

@@ -21,6 +21,7 @@ from werkzeug.wrappers import Response
 from intake_plugin import web
 from intake_plugin.errors import SetupError
 from intake_plugin.loading import load_clinic, load_settings
+from intake_plugin.posting import Mailer
 from intake_plugin.records.base import add_tables_to
 from intake_plugin.records.keyring import KeyRing
 from intake_plugin.settings import Clinic
@@ -43,7 +44,9 @@ class Intake:
     `db` is the host's own `SQLAlchemy()`. `staff` answers who is asking for a staff page: a
     `Staff`, a response (a redirect to the login, say) or None; without it there are no staff
     pages at all. `csp_nonce` returns the nonce of the current response where the host's Content
-    Security Policy asks for one.
+    Security Policy asks for one. `mailer` sends an `email.message.EmailMessage` where the site does
+    not send its mail by the `MAIL_*` settings; it raises `MailRefused` for an address that will never
+    take it, and anything else to be asked again later.
     """
 
     def __init__(
@@ -52,10 +55,12 @@ class Intake:
         staff: StaffHook | None = None,
         *,
         csp_nonce: Callable[[], str] | None = None,
+        mailer: Mailer | None = None,
     ) -> None:
         self._db = db
         self._staff = staff
         self._csp_nonce = csp_nonce
+        self._mailer = mailer
 
     def init_app(self, app: AppT) -> AppT:
         """Read the app's `INTAKE_*` settings, add the tables to the database's metadata, return the app.
@@ -73,7 +78,12 @@ class Intake:
         self._refuse_hidden_tables(app)
         add_tables_to(self._db.metadata)
         app.extensions[KEY] = State(
-            settings=settings, keyring=keyring, db=self._db, staff=self._staff, csp_nonce=self._csp_nonce
+            settings=settings,
+            keyring=keyring,
+            db=self._db,
+            staff=self._staff,
+            csp_nonce=self._csp_nonce,
+            mailer=self._mailer,
         )
         return app
 

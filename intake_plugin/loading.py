@@ -13,6 +13,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from intake_plugin import profile as profiles
 from intake_plugin.clinical.changes import effective, fingerprint
@@ -27,6 +28,7 @@ __all__ = [
     "BUSY_DEFAULTS",
     "CALENDAR_DEFAULTS",
     "DEFAULTS",
+    "MAIL_DEFAULTS",
     "effective",
     "fingerprint",
     "load_clinic",
@@ -39,6 +41,7 @@ DEFAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "draft_lifetime": "P7D",
         "link_lifetime": "P730D",
         "lock_timeout": "PT5S",
+        "mail_timeout": "PT20S",
         "limit_start": "60 per hour",
         "limit_open": "30 per 10 minutes",
         "limit_sign": "60 per 10 minutes",
@@ -71,6 +74,20 @@ BUSY_DEFAULTS: Final[Mapping[str, str | int]] = MappingProxyType(
     }
 )
 """What a clinic that says nothing in a `[[busy]]` gets: ISO 8601 durations and greatest numbers."""
+
+MAIL_DEFAULTS: Final[Mapping[str, str | tuple[str, ...]]] = MappingProxyType(
+    {
+        "name": "",
+        "notices": "",
+        "calendar": "attach",
+        "reminders": (),
+        "retry_after": "PT2M",
+        "retry_most": "PT2H",
+        "give_up_after": "P2D",
+        "keep_sent": "P90D",
+    }
+)
+"""What a clinic that says nothing in `[mail]` besides its sender gets: ISO 8601 durations, and texts."""
 
 _SUFFIX: Final = ".toml"
 _PREFIX: Final = "INTAKE_"
@@ -220,6 +237,7 @@ def load_clinic(source: str | Path | Mapping[str, Any]) -> Clinic:
         hold_most = "PT4H"                  # and in all
         move_notice = "PT48H"
         cancel_notice = "PT48H"
+        block_most = "P12M"                 # how long one block by hand can be
 
         [calendar]                          # may be left out, see CALENDAR_DEFAULTS
         prepare = "PT1H"                    # alarm before the arrival
@@ -229,6 +247,17 @@ def load_clinic(source: str | Path | Mapping[str, Any]) -> Clinic:
         care_at = "09:00"                   # local time of care notes that count whole days
         refresh = "PT6H"                    # how often a subscribed calendar is told to ask again
         max_age = "PT15M"                   # how long it may go on without asking
+
+        [mail]                              # left out: no mail at all; see MAIL_DEFAULTS
+        sender = "desk@..."                 # the clinic's mailbox
+        name = "..."                        # what mail programs show for it
+        notices = "desk@..."                # told when a case waits for a clinician
+        calendar = "attach"                 # or "invite"
+        reminders = ["P2D"]                 # before each session
+        retry_after = "PT2M"                # doubled after each failure,
+        retry_most = "PT2H"                 # up to this,
+        give_up_after = "P2D"               # and given up after this
+        keep_sent = "P90D"
 
         [[resources]]                       # hours and closures of its own are optional
         id = "room-1"
@@ -258,6 +287,8 @@ def load_clinic(source: str | Path | Mapping[str, Any]) -> Clinic:
         limits = { }
         courses = { fine_lines = { sessions = { min = 3, usual = 4, max = 6 } } }
         products = { LMX4 = { contact_max = "PT45M" } }
+        before = "PT0M"                     # kept free in every resource; the longer buffer counts
+        after = "PT10M"
         numbing = { stock = ["LMX4"], home = "never", contact = { LMX4 = "PT30M" } }
         retired = false                     # true: no new cases, see docs/operating.md
 
@@ -285,6 +316,8 @@ def _clinic(raw: Mapping[str, Any], name: str, folder: Path) -> Clinic:
     calendar = raw.get("calendar", {})
     if isinstance(calendar, Mapping):
         raw = {**raw, "calendar": {**CALENDAR_DEFAULTS, **calendar}}
+    if isinstance(raw.get("mail"), Mapping):
+        raw = {**raw, "mail": {**MAIL_DEFAULTS, **raw["mail"]}}
     found: list[Problem] = []
     if isinstance(raw.get("busy"), list):
         raw = {
@@ -362,10 +395,12 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
     """Read the deployment settings from `app.config`, or from its namespace `INTAKE_`.
 
     `INTAKE_KEYS` is the key ring or a callable that returns it. `INTAKE_DRAFT_LIFETIME`,
-    `INTAKE_LINK_LIFETIME` and `INTAKE_LOCK_TIMEOUT`, how long a request waits for a lock in the
-    database, are ISO 8601 durations or timedeltas (see `DEFAULTS`). `INTAKE_EMBED` lists the origins
-    that may show the patient pages in a frame. `INTAKE_LIMIT_START`, `_OPEN`, `_SIGN` and `_LINKS`
-    count where the app has Flask-Limiter. Raises `ConfigurationError`.
+    `INTAKE_LINK_LIFETIME`, `INTAKE_LOCK_TIMEOUT`, how long a request waits for a lock in the
+    database, and `INTAKE_MAIL_TIMEOUT`, how long one answer of the mail server may take, are ISO 8601
+    durations or timedeltas (see `DEFAULTS`). `INTAKE_EMBED` lists the origins that may show the
+    patient pages in a frame. `INTAKE_SITE` is the site's address, for links in mail, and
+    `INTAKE_DELIVER` says when mail is sent, "command" or "after-commit". `INTAKE_LIMIT_START`,
+    `_OPEN`, `_SIGN` and `_LINKS` count where the app has Flask-Limiter. Raises `ConfigurationError`.
     """
     raw = {**DEFAULTS, **{name: _plain(name, value) for name, value in _own(config).items()}}
     structured = read(raw, Settings, "")
@@ -377,6 +412,16 @@ def load_settings(config: Mapping[str, Any]) -> Settings:
     if found or settings is None:
         raise ConfigurationError("The app's configuration", found)
     return settings
+
+
+def _site_is_sound(site: str) -> bool:
+    try:
+        parts = urlsplit(site)
+    except ValueError:
+        return False
+    whole = bool(parts.hostname) and not (parts.query or parts.fragment or "@" in parts.netloc)
+    local = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    return whole and site.isascii() and (parts.scheme == "https" or (local and parts.scheme == "http"))
 
 
 def _own(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -417,6 +462,11 @@ def _setting_problems(settings: Settings) -> Iterator[tuple[str, str]]:
                 f"{limit!r} is no limit; write '20 per hour', '5 per 10 minutes; 50 per day', or '' for none."
             )
             yield name, what
+    if settings.mail_timeout <= dt.timedelta():
+        yield "mail_timeout", "The mail server must be given some time to answer; write 'PT20S'."
+    if settings.site and not _site_is_sound(settings.site):
+        what = f"{settings.site!r} is not the address of a site that a private link can go to"
+        yield "site", f"{what}; write 'https://www.example.org'. Only this machine itself may go without TLS."
     for origin in settings.embed:
         if not _ORIGIN.fullmatch(origin):
             yield "embed", f"{origin!r} is not an origin; write 'https://www.example.org', without a path."

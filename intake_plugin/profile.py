@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +31,7 @@ from intake_plugin.settings import (
     Closure,
     Contact,
     Hours,
+    MailPolicy,
     NumbingPolicy,
     Resource,
     Treatment,
@@ -42,7 +43,10 @@ Found = Iterator[tuple[str, str]]
 _ID: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _ID_SLIP: Final = "may hold only small letters, digits, '-' and '_', at most 64"
 _SPAN: Final = re.compile(r"(\d\d:\d\d)\s*[-\u2013]\s*(\d\d:\d\d)")
+_DAY_END: Final = {"24:00": "00:00"}
+"""The end of a day as ISO 8601 writes it, and as `datetime` does."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_MAILBOX: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _DAY: Final = dt.timedelta(days=1)
 _EXTENSIONS: Final = 10
@@ -50,8 +54,12 @@ _EXTENSIONS: Final = 10
 _LONG: Final = dt.timedelta(hours=20)
 """A limit longer than this needs no extension, by the same criterion."""
 _NO_TIME: Final = dt.timedelta()
+_SHORTEST_DAY: Final = dt.timedelta(hours=23)
+"""The day on which clocks go forward: what is taken is looked for from the day before a date on."""
+_MIDNIGHT: Final = dt.time()
 _WAIT_MOST: Final = Wait(months=120)
 _HORIZON_MOST: Final = Wait(months=24)
+_BLOCK_MOST: Final = Wait(months=24)
 _SESSIONS_MOST: Final = 50
 _CALENDAR_MOST: Final = dt.timedelta(days=366)
 """Bounds against a slip of the pen; whatever lies within them is the clinic's to decide."""
@@ -66,7 +74,7 @@ class DayHours:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeekHours:
-    """Opening hours by weekday, such as `mon = "09:00-12:30, 13:30-17:00"`; a day left out is closed."""
+    """Opening hours by weekday, such as `mon = "09:00-12:30, 13:30-24:00"`; a day left out is closed."""
 
     mon: DayHours = DayHours()
     tue: DayHours = DayHours()
@@ -164,6 +172,8 @@ class TreatmentEntry:
     numbing: NumbingPolicy = field(default_factory=NumbingPolicy)
     retired: bool = False
     approval: Approval | None = None
+    before: dt.timedelta = _NO_TIME
+    after: dt.timedelta = _NO_TIME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +191,7 @@ class Profile:
     booking: BookingPolicy
     calendar: CalendarPolicy
     busy: tuple[BusyEntry, ...] = ()
+    mail: MailPolicy | None = None
     treatments: tuple[TreatmentEntry, ...]
     base_template: str = "base.html"
     retention: Wait
@@ -201,7 +212,7 @@ def _day_hours(text: Any) -> DayHours:
         raise Wrong(f'{text!r} is not hours; write text such as "09:00-12:30, 13:30-17:00".')
     spans = tuple(_span(part.strip()) for part in text.split(",") if part.strip())
     for (_, closes), (opens, _) in pairwise(spans):
-        if opens < closes:
+        if opens < closes or closes == _MIDNIGHT:
             raise Wrong(f"{text!r} overlaps or is out of order: {opens:%H:%M} is before {closes:%H:%M}.")
     return DayHours(spans)
 
@@ -211,10 +222,10 @@ def _span(text: str) -> tuple[dt.time, dt.time]:
     if match is None:
         raise Wrong(f'{text!r} is not an interval of hours; write "09:00-12:30".')
     try:
-        opens, closes = (dt.time.fromisoformat(time) for time in match.groups())
+        opens, closes = (dt.time.fromisoformat(time) for time in (match[1], _DAY_END.get(match[2], match[2])))
     except ValueError:
         raise Wrong(f"{text!r} has a time that does not exist.") from None
-    if opens >= closes:
+    if opens >= closes != _MIDNIGHT:
         raise Wrong(f"{text!r} ends before it begins.")
     return opens, closes
 
@@ -247,6 +258,8 @@ def problems(profile: Profile, protocols: Mapping[str, Protocol | None]) -> Foun
     yield from _hours(profile)
     yield from _booking(profile.booking)
     yield from _calendar(profile.calendar)
+    if profile.mail:
+        yield from _under("mail", _mail(profile.mail))
     yield from _resources(profile, known, complete=all(protocols.values()))
     yield from _busy(profile)
     listed = [entry.protocol for entry in profile.treatments]
@@ -258,6 +271,8 @@ def problems(profile: Profile, protocols: Mapping[str, Protocol | None]) -> Foun
         if protocol is not None:
             yield from _under(f"treatments.{entry.protocol}", _treatment(entry, protocol))
     named = [(entry.protocol, protocols[entry.protocol]) for entry in profile.treatments]
+    visits = [(entry, protocol) for entry in profile.treatments if (protocol := protocols[entry.protocol])]
+    yield from _buffers(profile, visits)
     files = {name: protocol.id for name, protocol in named if protocol is not None}
     if len(set(files.values())) < len(files):
         same = ", ".join(files)
@@ -336,6 +351,8 @@ def _booking(booking: BookingPolicy) -> Found:
         yield "booking.horizon", f"{booking.horizon} is too far ahead; write at most {_HORIZON_MOST}."
     elif booking.notice >= length(booking.horizon) - length(Wait()):
         yield "booking.notice", f"Nothing lies between the notice and the horizon {booking.horizon}."
+    if booking.block_most == Wait() or _is_longer(booking.block_most, _BLOCK_MOST):
+        yield "booking.block_most", f"A block lasts some time, and at most {_BLOCK_MOST}; write 'P12M'."
 
 
 def _calendar(calendar: CalendarPolicy) -> Found:
@@ -346,6 +363,24 @@ def _calendar(calendar: CalendarPolicy) -> Found:
             yield f"calendar.{name}", f"This is too long; write at most 'P{_CALENDAR_MOST.days}D'."
     if calendar.refresh <= _NO_TIME:
         yield "calendar.refresh", "A subscribed calendar has to wait before it asks again; write 'PT6H'."
+
+
+def _mail(mail: MailPolicy) -> Found:
+    for place, address in (("sender", mail.sender), ("notices", mail.notices)):
+        if not (_MAILBOX.fullmatch(address) or (place == "notices" and not address)):
+            yield place, f"{address!r} is not the address of a mailbox; write it as 'desk@example.org'."
+    if not mail.name.isprintable():
+        yield "name", "A name is one line of text."
+    for place in ("retry_after", "retry_most", "give_up_after", "keep_sent"):
+        if getattr(mail, place) <= _NO_TIME:
+            yield place, "This must be some time, such as 'PT1H'."
+    if mail.retry_most < mail.retry_after:
+        yield "retry_most", f"It is shorter than the first wait, {mail.retry_after}."
+    for lead, count in Counter(mail.reminders).items():
+        if lead <= _NO_TIME:
+            yield "reminders", "A reminder comes some time before the session; write ['P2D']."
+        if count > 1:
+            yield "reminders", f"The reminder {lead} before a session stands here {count} times."
 
 
 def _resources(profile: Profile, known: Collection[str], *, complete: bool) -> Found:
@@ -439,6 +474,32 @@ def _treatment(entry: TreatmentEntry, protocol: Protocol) -> Found:
         yield "approval.fingerprint", "This is not a fingerprint of 64 hexadecimal digits."
 
 
+def _buffers(profile: Profile, treatments: Sequence[tuple[TreatmentEntry, Protocol]]) -> Found:
+    """Yield each resource that a session could take for longer than is looked for when times are offered."""
+    for resource in profile.resources:
+        visits = [
+            (max(resource.before, entry.before), _longest_visit(protocol), max(resource.after, entry.after))
+            for entry, protocol in treatments
+            if not resource.treatments or protocol.id in resource.treatments
+        ]
+        longest = max((sum(parts, _NO_TIME) for parts in visits), default=_NO_TIME)
+        # What a new session keeps free before it may reach back into what another keeps free after it.
+        if max((before for before, _, _ in visits), default=_NO_TIME) + longest > _SHORTEST_DAY:
+            what = f"With its buffers and its treatments' a session takes {longest} of it"
+            yield (
+                f"resources.{resource.id}",
+                f"{what}. That and one more 'before' are at most {_SHORTEST_DAY}; write closures for pauses.",
+            )
+
+
+def _longest_visit(protocol: Protocol) -> dt.timedelta:
+    """Return how long a visit can take at most, the cream included."""
+    timeline = protocol.timeline
+    cream = max((product.contact_max for product in protocol.numbing.products), default=_NO_TIME)
+    lead = max(timeline.arrive_before_numbing + cream, timeline.arrive_without_numbing)
+    return lead + max((area.treatment for area in protocol.areas), default=_NO_TIME) + timeline.aftercare
+
+
 def _is_longer(wait: Wait, most: Wait) -> bool:
     try:
         return length(wait) > length(most)
@@ -523,6 +584,7 @@ def clinic(profile: Profile, treatments: Mapping[str, Treatment], folder: Path) 
         calendar=profile.calendar,
         treatments=dict(sorted(treatments.items(), key=lambda item: item[1].retired)),
         busy=tuple(entry.located(folder) for entry in profile.busy),
+        mail=profile.mail,
         base_template=profile.base_template,
         retention=profile.retention,
         consent_facts=profile.consent_facts,
@@ -564,6 +626,8 @@ def treatment(entry: TreatmentEntry, protocol: Protocol, languages: Collection[s
         numbing=entry.numbing,
         retired=entry.retired,
         changes=tuple(_changes(entry, protocol)),
+        before=entry.before,
+        after=entry.after,
     )
 
 

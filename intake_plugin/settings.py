@@ -33,6 +33,8 @@ class Settings:
     """How long a patient's own link works."""
     lock_timeout: dt.timedelta
     """How long a request waits for a lock in the database before it says that somebody else is booking."""
+    mail_timeout: dt.timedelta
+    """How long one answer of the mail server may take; `MAIL_TIMEOUT` goes before it."""
     embed: tuple[str, ...] = ()
     """Origins that may show the patient pages in a frame."""
     limit_start: str = ""
@@ -43,6 +45,10 @@ class Settings:
     """How often it may sign or decline a document."""
     limit_links: str = ""
     """How often it may make private links and calendar links."""
+    site: str = ""
+    """The address at which the site is reached from outside, with which links in mail begin."""
+    deliver: Literal["command", "after-commit"] = "command"
+    """`after-commit`: what a request has to tell is sent once it is answered, and not only by the command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +99,9 @@ class Treatment:
     """Nobody can begin or book it any more; what is booked stays, can be read, moved and cancelled."""
     changes: tuple[str, ...] = ()
     """The clinic's changes in words, for the approval record and `flask intake check`."""
+    before: dt.timedelta = dt.timedelta()
+    """Kept free before each session in every resource; a resource's own buffer counts where it is longer."""
+    after: dt.timedelta = dt.timedelta()
 
     @property
     def approved(self) -> bool:
@@ -155,6 +164,8 @@ class BookingPolicy:
     """How long the times of one choice can be held in all."""
     move_notice: dt.timedelta
     cancel_notice: dt.timedelta
+    block_most: Wait
+    """How long staff can block time by hand with one block."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +214,39 @@ class CalendarPolicy:
     """How long a calendar program may use a feed without asking again."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailPolicy:
+    """What the clinic tells by mail, in whose name, and for how long it is tried."""
+
+    sender: str
+    """The clinic's mailbox from which messages come and which can take answers."""
+    name: str
+    """What mail programs show for it; empty for the address alone."""
+    notices: str
+    """Where the clinic is told that a case waits for a clinician; empty for nowhere."""
+    calendar: Literal["attach", "invite"]
+    """`attach`: one message with the file of the series. `invite`: an invitation to each session."""
+    reminders: tuple[dt.timedelta, ...]
+    """How long before the arrival a session is reminded of."""
+    retry_after: dt.timedelta
+    """How long to wait after the first attempt that failed; twice as long after each further one."""
+    retry_most: dt.timedelta
+    """The longest wait between two attempts."""
+    give_up_after: dt.timedelta
+    """How long after the first attempt a message is no longer tried."""
+    keep_sent: dt.timedelta
+    """How long after its end a message's row is kept, without its content."""
+
+    def wait_after(self, attempts: int) -> dt.timedelta:
+        """Return how long to wait after that many attempts."""
+        wait = self.retry_after
+        for _ in range(attempts - 1):
+            if wait >= self.retry_most:
+                break
+            wait *= 2
+        return min(wait, self.retry_most)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Clinic:
     """One clinic's profile. `id` is stored with every record and must never change."""
@@ -225,6 +269,8 @@ class Clinic:
     consent_facts: Mapping[str, str] = field(default_factory=dict)
     """The clinic's own words for the placeholders of consent texts (controller, complaints, ...)."""
     busy: tuple[BusySource, ...] = ()
+    mail: MailPolicy | None = None
+    """None: the clinic sends no mail."""
     marketing_name: str = ""
     """What calendars may say of the clinic in titles and places; empty for nothing."""
 

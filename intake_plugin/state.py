@@ -17,6 +17,7 @@ from werkzeug.local import LocalProxy
 from werkzeug.wrappers import Response
 
 from intake_plugin.errors import ReadOnly, SetupError
+from intake_plugin.posting import Mailer
 from intake_plugin.records.base import INFO_KEY
 from intake_plugin.records.keyring import KeyRing
 from intake_plugin.settings import Clinic, Settings
@@ -68,6 +69,8 @@ class State:
     db: SQLAlchemy
     staff: StaffHook | None
     csp_nonce: Callable[[], str] | None
+    mailer: Mailer | None = None
+    """The host's own way of sending mail; None for the `MAIL_*` settings."""
     clinics: dict[str, Clinic] = field(default_factory=dict)
     """By the name of the mounted blueprint."""
     templates: dict[tuple[str, str], Template] = field(default_factory=dict)

@@ -62,6 +62,7 @@ PROFILE: Mapping[str, Any] = {
         "hold_most": "PT4H",
         "move_notice": "PT48H",
         "cancel_notice": "PT48H",
+        "block_most": "P12M",
     },
     "calendar": {
         "prepare": "PT2H",

@@ -121,14 +121,15 @@ class Known:
         self.today = today
         self._answered_on = answered_on or today
         self._fixed = derived or {}
-        self._asked: dict[str, Truth] = {}
+        self._asked: dict[str, Truth] = {BIRTH_DATE: True}
         self._fitting: dict[str, Answer | None] = {}
 
     def truth(self, condition: Condition) -> Truth:
         """Return whether `condition` holds, or None while that is unknown."""
+        # Nearly all are comparisons, and a screening makes some hundred of them.
+        if isinstance(condition, Compare):
+            return self._compare(condition)
         match condition:
-            case Compare():
-                return self._compare(condition)
             case All(all=parts):
                 return self._every(parts)
             case AnyOf(any=parts):
@@ -156,8 +157,6 @@ class Known:
 
     def asked(self, link_id: str) -> Truth:
         """Return whether the question is asked; the birth date always is."""
-        if link_id == BIRTH_DATE:
-            return True
         if link_id not in self._asked:
             self._asked[link_id] = None
             self._asked[link_id] = self._enabled(self.protocol.questions[link_id])
@@ -217,15 +216,11 @@ class Known:
         if condition.operator == "exists":
             return self._exists(condition)
         answer = self.answer(condition.question)
-        match answer:
-            case int():
-                return self._number(condition, answer)
-            case tuple():
-                return (condition.answer in answer) is (condition.operator == "=")
-            case str():
-                return (answer == _word(condition.answer)) is (condition.operator == "=")
-            case _:
-                return None
+        if isinstance(answer, str):
+            return (answer == _word(condition.answer)) is (condition.operator == "=")
+        if isinstance(answer, tuple):
+            return (condition.answer in answer) is (condition.operator == "=")
+        return self._number(condition, answer) if isinstance(answer, int) else None
 
     def _exists(self, condition: Compare) -> Truth:
         if self.answers.get(condition.question) is UNSURE:

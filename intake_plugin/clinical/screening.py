@@ -318,6 +318,13 @@ def from_json(stored: Mapping[str, Any]) -> Screening:
     )
 
 
+def advice_from_json(stored: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """Return the `advice` of the screening that `to_json` wrote, without reading the rest."""
+    return tuple(
+        _stored_finding(finding) for finding in stored["findings"] if finding["outcome"] == Outcome.ADVISE
+    )
+
+
 def _plain(value: Any) -> Any:
     match value:
         case dt.date():

@@ -71,8 +71,8 @@ def current(office: Office, raw: str | None) -> Case | None:
     """Return the case of a session cookie, or None when there is none or it has run out."""
     if not raw:
         return None
-    found = tokens.find(office.session, office.clinic.id, raw, TokenPurpose.SESSION, office.now)
-    return None if found is None else _living(office, found)
+    case = tokens.find_case(office.session, office.clinic.id, raw, TokenPurpose.SESSION, office.now)
+    return None if case is None else _living(office, case)
 
 
 def make_link(office: Office, case: Case) -> str:
@@ -161,13 +161,12 @@ def _session_token(office: Office, case: Case) -> str:
 
 def _linked(office: Office, raw: str) -> tuple[Token, Case]:
     token = tokens.find(office.session, office.clinic.id, raw, TokenPurpose.MANAGE, office.now)
-    case = None if token is None else _living(office, token)
+    case = None if token is None else _living(office, token.case)
     if token is None or case is None:
         raise NotFound("This link does not open anything any more.")
     return token, case
 
 
-def _living(office: Office, token: Token) -> Case | None:
-    case = token.case
+def _living(office: Office, case: Case) -> Case | None:
     run_out = case.expires_at is not None and case.expires_at <= office.now
     return None if case.state == CaseState.DRAFT and run_out else case

@@ -19,13 +19,18 @@ from intake_plugin.records import audit
 from intake_plugin.records.tables import Appointment, Block, Case, Occupancy
 from intake_plugin.state import Staff
 
+SHOWN = 25
+"""How many sessions inside a block are listed."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockRow:
-    """One block, and the references of the cases that have a session inside it."""
+    """One block, and the references of the first `SHOWN` cases that have a session inside it."""
 
     block: Block
     booked: tuple[str, ...]
+    more: int
+    """How many sessions it touches besides."""
 
 
 def blocks(office: Office) -> tuple[BlockRow, ...]:
@@ -42,18 +47,36 @@ def blocks(office: Office) -> tuple[BlockRow, ...]:
         Occupancy.end_at > Block.start_at,
     )
     owner = sa.and_(Appointment.clinic_id == Occupancy.clinic_id, Appointment.id == Occupancy.appointment_id)
-    rows = office.session.execute(
-        sa.select(Block.id, Case.reference)
+    order = (Appointment.arrive_at, Case.reference)
+    listed = (
+        sa.select(
+            Block.id,
+            Case.reference,
+            sa.func.row_number().over(partition_by=Block.id, order_by=order).label("place"),
+            sa.func.count().over(partition_by=Block.id).label("count"),
+        )
         .join_from(Block, Occupancy, inside)
         .join(Appointment, owner)
         .join(Case, sa.and_(Case.clinic_id == Appointment.clinic_id, Case.id == Appointment.case_id))
         .where(Block.clinic_id == office.clinic.id, Block.end_at > office.now, Occupancy.end_at > office.now)
-        .order_by(Occupancy.start_at, Case.reference)
+        .subquery()
+    )
+    rows = office.session.execute(
+        sa.select(listed).where(listed.c.place <= SHOWN).order_by(listed.c.id, listed.c.place)
     ).all()
-    booked: dict[str, dict[str, None]] = {}
-    for block_id, reference in rows:
-        booked.setdefault(block_id, {})[reference] = None
-    return tuple(BlockRow(block=each, booked=tuple(booked.get(each.id, ()))) for each in found)
+    booked: dict[str, list[str]] = {}
+    more: dict[str, int] = {}
+    for block_id, reference, _, count in rows:
+        booked.setdefault(block_id, []).append(reference)
+        more[block_id] = max(count - SHOWN, 0)
+    return tuple(
+        BlockRow(
+            block=each,
+            booked=tuple(dict.fromkeys(booked.get(each.id, ()))),
+            more=more.get(each.id, 0),
+        )
+        for each in found
+    )
 
 
 def blocks_between(office: Office, start: dt.datetime, end: dt.datetime) -> Sequence[Block]:
@@ -65,19 +88,27 @@ def blocks_between(office: Office, start: dt.datetime, end: dt.datetime) -> Sequ
     ).all()
 
 
+def latest_end(office: Office, start: dt.datetime) -> dt.datetime:
+    """Return when a block that begins at `start` (aware) must end, by the clinic's profile."""
+    local = start.astimezone(office.clinic.zone)
+    last = office.clinic.booking.block_most.after(local.date())
+    return dt.datetime.combine(last, local.time(), office.clinic.zone).astimezone(dt.UTC)
+
+
 def block(
     office: Office, staff: Staff, resource_id: str, start: dt.datetime, end: dt.datetime, reason: str
 ) -> Block:
     """Take [start, end), both aware, from a resource.
 
     Raises NotFound for a resource the clinic does not have, ReadOnly for an account that may only read,
-    ValueError for a block that ends before it starts or has no reason.
+    ValueError for a block that ends before it starts, is longer than the clinic allows, or has no
+    reason.
     """
     _may_write(staff)
     if resource_id not in {resource.id for resource in office.clinic.resources}:
         raise NotFound(f"{office.clinic.name} has no practitioner or room {resource_id!r}.")
-    if end <= start or not reason.strip():
-        raise ValueError("A block ends after it starts, and says why.")
+    if end <= start or end > latest_end(office, start) or not reason.strip():
+        raise ValueError("A block ends after it starts, is no longer than the clinic allows, and says why.")
     with transaction(office):
         made = Block(
             clinic_id=office.clinic.id,

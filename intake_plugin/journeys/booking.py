@@ -20,16 +20,17 @@ from functools import partial
 
 import sqlalchemy as sa
 
+from intake_plugin.clinical import screening as screens
 from intake_plugin.clinical.care import CareEntry, care_for
 from intake_plugin.clinical.course import CoursePlan
 from intake_plugin.clinical.numbing import NumbingPlan
 from intake_plugin.clinical.protocol import Wait
 from intake_plugin.clinical.screening import Finding
 from intake_plugin.errors import OutOfTurn, TimeTaken
-from intake_plugin.journeys import holding
+from intake_plugin.journeys import holding, outbox
 from intake_plugin.journeys.consent import settled
 from intake_plugin.journeys.holding import Choice, Taken, choice_of
-from intake_plugin.journeys.intake import answers_of, refer, require, screening_of, stands_alone
+from intake_plugin.journeys.intake import answers_of, refer, require, stands_alone
 from intake_plugin.journeys.office import Office, decided, note, writing
 from intake_plugin.journeys.times import (
     Session,
@@ -61,7 +62,6 @@ class Notes:
 
     session: Session
     before: tuple[CareEntry, ...]
-    advice: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +148,8 @@ class BookedSeries:
 
 def advice_of(case: Case) -> tuple[Finding, ...]:
     """Return the advice that goes with this case on every later page."""
-    screening = screening_of(case)
-    return () if screening is None else tuple(screening.advice)
+    stored = case.screening
+    return () if stored is None else screens.advice_from_json(stored["screening"])
 
 
 def practitioners(office: Office, case: Case) -> tuple[Resource, ...]:
@@ -359,13 +359,10 @@ def _planned(office: Office, case: Case, choice: Choice, *, alternatives: int = 
     inside = all(start <= arrive < end for arrive in chosen.values())
     if 1 not in chosen or not inside or chosen[1] >= horizon:
         raise TimeTaken("Not every time lies where this series can be. Choose other times.")
-    dates = {arrive.astimezone(office.clinic.zone).date() for arrive in chosen.values()}
-    reach = [Dates(date, date) for date in sorted(dates)]
+    dates = {ordinal: arrive.astimezone(office.clinic.zone).date() for ordinal, arrive in chosen.items()}
+    reach = [Dates(date, date) for date in sorted(set(dates.values()))]
     if alternatives or len(chosen) < course.sessions:
-        last = min(dates)
-        for _ in range(course.sessions):
-            last = course.gap_max.after(last)
-        reach = [Dates(min(dates), max(last, *dates))]
+        reach = [Dates(reach[0].first, max(reach[-1].last, _latest(course, dates)))]
     taken = taken_of(office, case, reach)
     since = choice.since if _kept_in_time(office, session, choice, taken) else office.now
     sweep = sweep_of(office, case, session, reach, taken=taken, since=since)
@@ -412,6 +409,17 @@ def _kept_in_time(office: Office, session: Session, choice: Choice, taken: Taken
 
 def _kept(first: Slot | None, slot: Slot, practitioner_id: str | None) -> bool:
     return first is None or Pattern.of(first, practitioner_id).kept_by(slot)
+
+
+def _latest(course: CoursePlan, dates: Mapping[int, dt.date]) -> dt.date:
+    """Return the last date on which any session of a series can be offered, with some dates chosen."""
+    before = latest = dates[1]
+    for ordinal in range(2, course.sessions + 1):
+        _, usual, longest = gap_of(course, before)
+        latest = max(latest, longest)
+        # Where the chosen time turns out to be taken, the next session counts from the usual date.
+        before = max(dates[ordinal], usual) if ordinal in dates else longest
+    return latest
 
 
 def _reach(office: Office, case: Case, course: CoursePlan) -> tuple[dt.datetime, dt.datetime]:
@@ -514,6 +522,7 @@ def _book(office: Office, case: Case, plan: SeriesPlan) -> Series:
     holding.book(office, case, wanted, plan.taken)
     store(office.session, [series])
     store(office.session, list(appointments.values()))
+    outbox.booked(office, series, appointments.values())
     return series
 
 
@@ -581,7 +590,6 @@ def notes(office: Office, case: Case) -> Notes:
     return Notes(
         session=session,
         before=_care(office, case, start, start + session.span.treatment),
-        advice=advice_of(case),
     )
 
 

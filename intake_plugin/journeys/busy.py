@@ -343,15 +343,13 @@ def _stale(office: Office, source: BusySource, read_at: dt.datetime | None) -> b
     return read_at is None or office.now - read_at > source.stale_after
 
 
-class _Row(NamedTuple):
-    """A calendar as it was last read, with one of its stretches or none; times in seconds since the epoch."""
+class _Stored(NamedTuple):
+    """What is stored of a calendar; times in seconds since the Unix epoch."""
 
-    source_id: str
     fingerprint: str | None
     read_at: int | None
     read_until: int | None
-    start: int | None
-    end: int | None
+    times: list[Interval]
 
 
 class Elsewhere(NamedTuple):
@@ -383,59 +381,61 @@ def elsewhere(office: Office, start: dt.datetime, end: dt.datetime) -> tuple[Els
     stored, asked = _stored_between(office, start, end), Interval.between(start, end)
     found: list[Elsewhere] = []
     for source in office.clinic.busy:
-        rows = stored.get(source.id, ())
-        found += (
-            Elsewhere(source=source, time=Interval(row.start, row.end))
-            for row in rows
-            if row.start is not None and row.end is not None and row.end > asked.start
-        )
-        unknown = max(_known_until(office, source, rows), asked.start)
+        calendar = stored.get(source.id)
+        # Of another address than the profile names now, nothing counts.
+        if calendar is not None and calendar.fingerprint != _fingerprint(office, source):
+            calendar = None
+        if calendar is not None:
+            found += (Elsewhere(source, time) for time in calendar.times if time.end > asked.start)
+        unknown = max(_known_until(office, source, calendar), asked.start)
         if source.stale == "block" and unknown < asked.end:
-            found.append(Elsewhere(source=source, time=Interval(unknown, asked.end), known=False))
+            found.append(Elsewhere(source, Interval(unknown, asked.end), known=False))
     return tuple(found)
 
 
-def _known_until(office: Office, source: BusySource, rows: Sequence[_Row]) -> int:
+def _known_until(office: Office, source: BusySource, calendar: _Stored | None) -> int:
     """Return up to when a calendar is known; nothing of a stale one is."""
-    if not rows or rows[0].read_at is None or rows[0].read_until is None:
+    if calendar is None or calendar.read_at is None or calendar.read_until is None:
         return 0
-    return 0 if _stale(office, source, instant(rows[0].read_at)) else rows[0].read_until
+    return 0 if _stale(office, source, instant(calendar.read_at)) else calendar.read_until
 
 
-def _stored_between(office: Office, start: dt.datetime, end: dt.datetime) -> dict[str, list[_Row]]:
-    """Return the stored stretches by calendar, and a row without one for a calendar that has none."""
+def _stored_between(office: Office, start: dt.datetime, end: dt.datetime) -> dict[str, _Stored]:
+    """Return what is stored of each calendar that was ever read, with its stretches in a range."""
     values = {"clinic": office.clinic.id, "start": start - LONGEST_BUSY, "end": end}
-    named = {source.id: _fingerprint(office, source) for source in office.clinic.busy}
-    found: dict[str, list[_Row]] = defaultdict(list)
-    for row in map(_Row._make, office.session.execute(_readings(), values)):
-        # Of another address than the profile names now, nothing counts.
-        if named.get(row.source_id) == row.fingerprint:
-            found[row.source_id].append(row)
+    times: dict[str, list[Interval]] = defaultdict(list)
+    found: dict[str, _Stored] = {}
+    for is_reading, source_id, fingerprint, first, last in office.session.execute(_readings(), values):
+        if is_reading:
+            found[source_id] = _Stored(fingerprint, first, last, times[source_id])
+        else:
+            times[source_id].append(Interval(first, last))
     return found
 
 
 @cache
 def _readings() -> sa.Executable:
     # Tables and not entities: the mapper would have no part in it, and takes its time.
-    reading, time = BusyReading.__table__, BusyTime.__table__
-    reaching = sa.and_(
-        time.c.clinic_id == reading.c.clinic_id,
-        time.c.source_id == reading.c.source_id,
-        time.c.start_at > sa.bindparam("start"),
-        time.c.start_at < sa.bindparam("end"),
+    reading, time = BusyReading.__table__.c, BusyTime.__table__.c
+    readings = sa.select(
+        sa.true(),
+        reading.source_id,
+        reading.fingerprint,
+        EpochSeconds(reading.read_at),
+        EpochSeconds(reading.read_until),
+    ).where(reading.clinic_id == sa.bindparam("clinic"))
+    times = sa.select(
+        sa.false(),
+        time.source_id,
+        sa.null(),
+        EpochSeconds(time.start_at),
+        EpochSeconds(time.end_at),
+    ).where(
+        time.clinic_id == sa.bindparam("clinic"),
+        time.start_at > sa.bindparam("start"),
+        time.start_at < sa.bindparam("end"),
     )
-    return (
-        sa.select(
-            reading.c.source_id,
-            reading.c.fingerprint,
-            EpochSeconds(reading.c.read_at),
-            EpochSeconds(reading.c.read_until),
-            EpochSeconds(time.c.start_at),
-            EpochSeconds(time.c.end_at),
-        )
-        .select_from(reading.outerjoin(time, reaching))
-        .where(reading.c.clinic_id == sa.bindparam("clinic"))
-    )
+    return sa.union_all(readings, times)
 
 
 def overlaps(office: Office) -> tuple[Overlap, ...]:

@@ -31,7 +31,7 @@ from sqlalchemy.orm import aliased
 from intake_plugin.clinical.numbing import NumbingPlan
 from intake_plugin.errors import NotFound, OutOfTurn, TimeTaken, TooLate
 from intake_plugin.fetching import place_of
-from intake_plugin.journeys import busy, holding
+from intake_plugin.journeys import busy, holding, outbox
 from intake_plugin.journeys.blocking import blocks_between
 from intake_plugin.journeys.booking import WEEK, appointments_of, bounds
 from intake_plugin.journeys.holding import Taken, stretches_of
@@ -41,8 +41,8 @@ from intake_plugin.journeys.times import Session, gap_of, midnight_of, session_s
 from intake_plugin.records import audit
 from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState, Occupancy
 from intake_plugin.scheduling.hours import Dates
-from intake_plugin.scheduling.moves import Standing, followers, squeeze, window
-from intake_plugin.scheduling.series import ProblemKind, Proposal
+from intake_plugin.scheduling.moves import Standing, followers, squeeze
+from intake_plugin.scheduling.series import ProblemKind, Proposal, window
 from intake_plugin.scheduling.slots import Slot, Sweep, offers, validate
 from intake_plugin.state import Staff
 
@@ -162,6 +162,7 @@ def cancel(office: Office, case: Case, ordinal: int, *, staff: Staff | None = No
         holding.free(office, [appointment.id])
         appointment.state = AppointmentState.CANCELLED
         _touch(office, appointment)
+        outbox.cancelled(office, locked, appointment)
         details = {"session": ordinal, "appointment": appointment.id, "sequence": appointment.sequence}
         note(office, locked, "cancel", details, actor=_actor(staff))
 
@@ -442,6 +443,7 @@ def move(
             if not plan.complete or plan.arrivals != dict(chosen):
                 raise TimeTaken("Not every session can move as chosen. Look at the times once more.")
             _carry_out(course, plan, _overlap(plan, staff, reason))
+            outbox.moved(office, locked, [each.appointment for each in plan.sessions])
             action = "overlap" if plan.overlaps else "move"
             note(office, locked, action, _details(plan, reason), actor=_actor(staff))
 

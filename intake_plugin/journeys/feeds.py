@@ -29,7 +29,7 @@ from intake_plugin.calendars.visits import Visit, Words
 from intake_plugin.errors import NotFound, ReadOnly
 from intake_plugin.journeys.booking import appointments_of, series_of
 from intake_plugin.journeys.intake import require
-from intake_plugin.journeys.office import SYSTEM, Office, note, transaction, writing
+from intake_plugin.journeys.office import PATIENT, SYSTEM, Office, note, transaction, writing
 from intake_plugin.journeys.visits import PatientVisits, clinic_visit, style_of
 from intake_plugin.records import audit, tokens
 from intake_plugin.records.base import UTCDateTime
@@ -136,15 +136,23 @@ def make_patient_feed(office: Office, case: Case) -> str:
 
     Raises OutOfTurn before the series is booked.
     """
-    raw = f"p{tokens.new_secret()}"
+    raw = patient_secret()
     with writing(office, case) as locked:
         require(office, locked, "done")
-        feed = Feed(
-            clinic_id=office.clinic.id, hash=tokens.hash_of(raw), case_id=locked.id, created_at=office.now
-        )
-        office.session.add(feed)
-        note(office, locked, "feed made", {"feed": feed.hash})
+        add_patient_feed(office, locked, raw)
     return raw
+
+
+def patient_secret() -> str:
+    """Return a fresh secret for a patient's feed."""
+    return f"p{tokens.new_secret()}"
+
+
+def add_patient_feed(office: Office, case: Case, raw: str, *, actor: audit.Actor = PATIENT) -> None:
+    """Let a secret open the feed of a locked case, from the end of the current transaction on."""
+    feed = Feed(clinic_id=office.clinic.id, hash=tokens.hash_of(raw), case_id=case.id, created_at=office.now)
+    office.session.add(feed)
+    note(office, case, "feed made", {"feed": feed.hash}, actor=actor)
 
 
 def _patient_feeds(office: Office, case: Case) -> Sequence[Feed]:

@@ -20,10 +20,12 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from intake_plugin.journeys.office import Office, Outrun
 from intake_plugin.records.base import Base, EpochSeconds
 from intake_plugin.records.tables import TICK, Block, Case, Claim, Occupancy
+from intake_plugin.scheduling.claims import ticks
 from intake_plugin.scheduling.clocks import Interval, instant, seconds
 from intake_plugin.scheduling.slots import Slot
 
@@ -86,7 +88,7 @@ class Stretch(NamedTuple):
     @property
     def ticks(self) -> range:
         """The numbers of the ticks that the stretch touches."""
-        return range(self.start // _TICK, -(-self.end // _TICK))
+        return ticks(self.start, self.end, _TICK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +256,7 @@ def _blocks(spans: int) -> sa.Select[Any]:
 def hold(office: Office, case: Case, wanted: Collection[Stretch], taken: Taken, until: dt.datetime) -> None:
     """Hold exactly these stretches for a case until `until`; what it held besides is released.
 
-    Raises Outrun or SQLAlchemy's IntegrityError when somebody else was faster.
+    Raises Outrun when somebody else was faster.
     """
     values = {"hold_id": case.id, "expires_at": until, "appointment_id": None}
     _settle(office, case, dict.fromkeys(wanted, values), taken)
@@ -263,7 +265,7 @@ def hold(office: Office, case: Case, wanted: Collection[Stretch], taken: Taken, 
 def book(office: Office, case: Case, wanted: Mapping[Stretch, str], taken: Taken) -> None:
     """Take these stretches for appointments, by id; what the case held becomes theirs or is released.
 
-    Raises Outrun or SQLAlchemy's IntegrityError when somebody else was faster.
+    Raises Outrun when somebody else was faster.
     """
     rows = {
         stretch: {"hold_id": None, "expires_at": None, "appointment_id": appointment_id}
@@ -365,12 +367,15 @@ def _insert(office: Office, fresh: Mapping[Stretch, Mapping[str, Any]]) -> None:
         {**each, "first_tick": stretch.ticks.start, "end_tick": stretch.ticks.stop}
         for stretch, each in zip(ordered, common, strict=True)
     ]
-    _many(office, _CLAIM, claims)
     stretches = [
         {**each, "start_at": instant(stretch.start), "end_at": instant(stretch.end)}
         for stretch, each in zip(ordered, common, strict=True)
     ]
-    _many(office, sa.insert(_OCCUPANCIES), stretches)
+    try:
+        _many(office, _CLAIM, claims)
+        _many(office, sa.insert(_OCCUPANCIES), stretches)
+    except IntegrityError as error:
+        raise Outrun("Somebody else took one of these times.") from error
 
 
 def _key(office: Office, table: sa.Table, stretch: Stretch) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome, Protocol
 from intake_plugin.clinical.questionnaire import first_unanswered, outdated, prune, walk
 from intake_plugin.clinical.screening import Screening
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
-from intake_plugin.journeys import holding
+from intake_plugin.journeys import holding, outbox
 from intake_plugin.journeys.office import Office, note, writing
 from intake_plugin.records import tokens
 from intake_plugin.records.base import Base
@@ -344,6 +344,8 @@ def submit(office: Office, case: Case, *, shown: str) -> Screening:
         locked.outcome, locked.not_before = screening.outcome, screening.not_before
         locked.state = state_after(screening)
         locked.submitted_at, locked.expires_at = office.now, None
+        if locked.state == CaseState.REVIEW:
+            outbox.referred(office, locked)
         note(
             office,
             locked,
@@ -404,6 +406,7 @@ def refer(office: Office, case: Case) -> None:
     case.screening = {**(case.screening or {}), "screening": screens.to_json(screening)}
     case.outcome, case.not_before = screening.outcome, screening.not_before
     case.state, case.plan = state_after(screening), None
+    outbox.referred(office, case)
     note(office, case, "refer", {"rules": [finding.rule_id for finding in screening.findings]})
 
 

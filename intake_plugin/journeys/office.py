@@ -10,8 +10,8 @@ Rules of writing, in words:
   a request has begun reads from a snapshot, it is ended first and another begun.
 - On SQLite, which locks no rows, the same step takes the database's one write lock, so that what
   is read afterwards stays true until the commit.
-- Locks are taken in one order: case, then claims in key order, then the head of the audit chain.
-  Nobody waits for an earlier lock while holding a later one.
+- Locks are taken in one order: case, then claims in key order, then rows of the outbox, then the head
+  of the audit chain. Nobody waits for an earlier lock while holding a later one.
 - Nobody waits for longer than `INTAKE_LOCK_TIMEOUT`.
 - The audit entry is written last, in the transaction of the act it records.
 """
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -178,6 +178,21 @@ def _lock(office: Office, case: Case, case_id: str) -> Case | None:
     return office.session.scalars(statement).one_or_none()
 
 
+def keep(office: Office, case_id: str) -> Case | None:
+    """Lock a case until the end of the transaction without changing it; None where somebody else has it.
+
+    It comes first in a transaction, like the lock of `writing`.
+    """
+    _lock_sqlite(office, case_id)
+    statement = (
+        sa.select(Case)
+        .where(Case.clinic_id == office.clinic.id, Case.id == case_id)
+        .with_for_update(skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+    return office.session.scalars(statement).one_or_none()
+
+
 def _lock_sqlite(office: Office, case_id: str) -> None:
     if office.connection.dialect.name == "sqlite":
         mine = sa.update(_CASES).where(_CASES.c.clinic_id == office.clinic.id, _CASES.c.id == case_id)
@@ -188,21 +203,28 @@ def decided(office: Office, act: Callable[[], T]) -> T:
     """Run a use case that takes times until it is decided, each try in a transaction of its own.
 
     After losing a time to somebody else it looks again, and takes the next practitioner or room
-    that is free; every such loss means that one lane more is taken, so there are no more tries than
-    lanes. Two transactions that waited for each other are tried once more. Raises TimeTaken when
-    all are taken, Busy when the database gave no lock.
+    that is free; every such loss means that one lane more is taken at the time of one session, so
+    there are no more tries than lanes times sessions. Two transactions that waited for each other
+    are tried once more. Raises TimeTaken when all are taken, Busy when the database gave no lock.
     """
     crossed = False
-    for _ in range(1 + sum(resource.lanes for resource in office.clinic.resources)):
+    for _ in range(1 + _losses(office.clinic)):
         try:
             return act()
-        except (IntegrityError, Outrun):
+        except Outrun:
             continue
         except Crossed:
             if crossed:
                 raise
             crossed = True
     raise TimeTaken("Somebody else booked one of these times a moment ago.")
+
+
+def _losses(clinic: Clinic) -> int:
+    """Return how often somebody can be outrun before every lane at the times of a course is taken."""
+    lanes = sum(resource.lanes for resource in clinic.resources)
+    courses = (course for each in clinic.treatments.values() for course in each.protocol.courses)
+    return lanes * max((course.sessions.max for course in courses), default=1)
 
 
 def note(

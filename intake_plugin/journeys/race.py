@@ -11,8 +11,7 @@ import datetime as dt
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -23,21 +22,25 @@ from sqlalchemy.orm import Session
 
 from intake_plugin.clinical.answers import Answer, to_json
 from intake_plugin.clinical.protocol import Numbing, Protocol, Section
-from intake_plugin.errors import JourneyError, NotFound, TimeTaken
+from intake_plugin.errors import Busy, IntakeError, JourneyError, NotFound, TimeTaken
 from intake_plugin.journeys import booking, holding
 from intake_plugin.journeys.intake import GIVEN, Identity
-from intake_plugin.journeys.office import Office
+from intake_plugin.journeys.office import Office, transaction
 from intake_plugin.records.base import Base, new_id
 from intake_plugin.records.references import new_reference
 from intake_plugin.records.tables import Appointment, Case, CaseState, Claim, Occupancy, Series
 from intake_plugin.settings import Clinic, NumbingPolicy, Resource
 
-_PATIENCE = 600
+_PATIENCE = 600.0
 """Seconds after which a worker that has not answered counts as hanging."""
 _BORN = dt.date(1980, 1, 1)
 _WON = "booked"
 _TRIES = 200
 """Times of the first weeks that are tried until one is found around which the whole series is free."""
+
+
+class Hung(IntakeError):
+    """A patient of a race never came back, so that it proves nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +58,14 @@ class Race:
     seconds: float
 
     @property
-    def sound(self) -> bool:
+    def clean(self) -> bool:
         """Whether nothing was booked twice or in part."""
         return self.overlaps == 0 and self.torn == 0 and self.winners <= self.rounds
+
+    @property
+    def sound(self) -> bool:
+        """Whether it is a proof: nothing was booked twice or in part, and somebody did book."""
+        return self.clean and self.winners > 0
 
     @property
     def rate(self) -> float:
@@ -68,7 +76,8 @@ class Race:
 def race(office: Office, *, workers: int, rounds: int) -> Race:
     """Let `workers` patients book one series at the same moment, `rounds` times, and count.
 
-    Needs an app context. Raises NotFound when the clinic has no time that could be booked.
+    Needs an app context. Raises NotFound when the clinic has no time that could be booked, Hung
+    when a patient never came back.
     """
     with _scratch(office, workers) as (scratch, case_ids):
         chosen = _free_series(scratch, case_ids[0])
@@ -92,8 +101,10 @@ def _round(office: Office, case_ids: list[str], chosen: Mapping[int, dt.datetime
     app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Flask's documented way
     engine = office.session.get_bind(Case)
     start = threading.Barrier(len(case_ids))
+    ended: list[str] = []
+    failed: list[BaseException] = []
 
-    def run(case_id: str) -> str:
+    def book(case_id: str) -> str:
         start.wait(_PATIENCE)
         with app.app_context(), Session(engine) as session:
             mine = replace(office, session=session)
@@ -104,8 +115,37 @@ def _round(office: Office, case_ids: list[str], chosen: Mapping[int, dt.datetime
                 return type(error).__name__
             return _WON
 
-    with ThreadPoolExecutor(len(case_ids)) as pool:
-        return [each.result(_PATIENCE) for each in [pool.submit(run, case_id) for case_id in case_ids]]
+    def run(case_id: str) -> None:
+        try:
+            ended.append(book(case_id))
+        except BaseException as error:  # told by whoever waits for the thread
+            failed.append(error)
+
+    # Daemons, and no pool: the end of a pool and of the process would wait for one that hangs.
+    workers = [threading.Thread(target=run, args=(case_id,), daemon=True) for case_id in case_ids]
+    for worker in workers:
+        worker.start()
+    try:
+        hanging = _wait(workers)
+    finally:
+        # After Ctrl-C too: whoever still books would write behind the cleaning up.
+        _wait(workers)
+    if failed:
+        raise failed[0]
+    if hanging:
+        raise Hung(
+            f"{hanging} of {len(workers)} patients did not come back within {_PATIENCE:.0f} seconds. "
+            "This is no proof. See what holds locks in the database, and run this again."
+        )
+    return ended
+
+
+def _wait(workers: Sequence[threading.Thread]) -> int:
+    """Wait for the workers, all together for no longer than a worker may take, and count who hangs."""
+    until = time.monotonic() + _PATIENCE
+    for worker in workers:
+        worker.join(max(0.0, until - time.monotonic()))
+    return sum(worker.is_alive() for worker in workers)
 
 
 @contextmanager
@@ -119,9 +159,21 @@ def _scratch(office: Office, workers: int) -> Iterator[tuple[Office, list[str]]]
         yield scratch, [case.id for case in cases]
     finally:
         session.rollback()
-        for table in reversed(Base.metadata.sorted_tables):
-            session.execute(sa.delete(table).where(table.c.clinic_id == scratch.clinic.id))
-        session.commit()
+        _remove(scratch)
+
+
+def _remove(scratch: Office) -> None:
+    """Delete every row of the scratch clinic; raises Busy where a worker that hangs has locked some."""
+    clinic_id = scratch.clinic.id
+    try:
+        with transaction(scratch):
+            for table in reversed(Base.metadata.sorted_tables):
+                scratch.session.execute(sa.delete(table).where(table.c.clinic_id == clinic_id))
+    except Busy as error:
+        raise Busy(
+            f"Rows of the scratch clinic {clinic_id!r} are locked and stay behind. Delete what has this "
+            "clinic_id once nothing holds them."
+        ) from error
 
 
 def _scratch_clinic(clinic: Clinic) -> Clinic:
@@ -131,7 +183,15 @@ def _scratch_clinic(clinic: Clinic) -> Clinic:
     alone = tuple(replace(resource, lanes=1, treatments=(), closures=()) for resource in kinds.values())
     protocol_id, treatment = next(iter(clinic.treatments.items()))
     bare = replace(treatment, protocol=_bare(treatment.protocol), numbing=NumbingPolicy())
-    return replace(clinic, id=f"race-{new_id()}", resources=alone, treatments={protocol_id: bare})
+    # No mail: the patients of a race have no address.
+    return replace(
+        clinic,
+        id=f"race-{new_id()}",
+        resources=alone,
+        treatments={protocol_id: bare},
+        busy=(),
+        mail=None,
+    )
 
 
 def _bare(protocol: Protocol) -> Protocol:

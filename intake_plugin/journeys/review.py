@@ -17,7 +17,7 @@ from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome, Question
 from intake_plugin.clinical.questionnaire import walk
 from intake_plugin.clinical.screening import NUMBING, Screening
 from intake_plugin.errors import NotFound, OutOfTurn, ReadOnly, Stale
-from intake_plugin.journeys import holding
+from intake_plugin.journeys import holding, outbox
 from intake_plugin.journeys.intake import (
     Identity,
     answers_of,
@@ -95,6 +95,7 @@ class WholeCase:
     """The newest of its history, newest first."""
     history: int
     """How many entries its history has."""
+    undelivered: tuple[outbox.Undelivered, ...]
     related: Sequence[Case]
     """Other cases with the same e-mail address."""
     verdicts: tuple[Verdict, ...]
@@ -182,6 +183,7 @@ def whole(office: Office, staff: Staff, reference: str) -> WholeCase:
                 .limit(HISTORY_SHOWN)
             ).all(),
             history=_history(office, case),
+            undelivered=outbox.undelivered(office, case),
             related=_related(office, case),
             verdicts=verdicts_for(office, case),
             numbing_choices=numbing_choices(office, case),
@@ -341,7 +343,8 @@ def decide(office: Office, staff: Staff, reference: str, ruling: Ruling) -> None
             raise OutOfTurn(next_step(office, case).name)
         if case.version != ruling.version:
             raise Stale("The case has changed since this page was shown. Read it once more.")
-        office.session.add(_decision(office, staff, case, ruling))
+        decision = _decision(office, staff, case, ruling)
+        office.session.add(decision)
         holding.release(office, case)
         match ruling.verdict:
             case Verdict.DECLINE:
@@ -350,6 +353,7 @@ def decide(office: Office, staff: Staff, reference: str, ruling: Ruling) -> None
                 give_back(office, case)
             case _:
                 _clear(office, case, screening, ruling)
+        outbox.decided(office, case, decision.id)
         note(
             office,
             case,

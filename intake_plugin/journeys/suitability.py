@@ -2,16 +2,23 @@
 
 A clinician's decision lifts exactly the findings that stood when it was made. A finding that
 would newly appear on a session's date is not lifted by it.
+
+A booked case was screened and consented to as its protocol then was. Its sessions are held to
+today's rules as far as its answers go: a rule that fires on what the patient said forbids a date,
+a new rule too. A question nobody asked then forbids nothing, since a patient who cannot answer it
+any more could not be moved by anybody; the desk is told to ask it (`unasked_of`).
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from intake_plugin.clinical.conditions import Known, atoms, names
 from intake_plugin.clinical.numbing import NumbingChoice, choose
-from intake_plugin.clinical.protocol import Outcome
+from intake_plugin.clinical.protocol import AnyOf, Outcome, Protocol, Question, Within, once_per_protocol
 from intake_plugin.clinical.screening import (
     FAILURE,
     NUMBING,
@@ -24,7 +31,7 @@ from intake_plugin.clinical.turning import turning_dates
 from intake_plugin.errors import NotAsSigned
 from intake_plugin.journeys.intake import answers_of, lifted_of
 from intake_plugin.journeys.office import Office
-from intake_plugin.records.tables import Case
+from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState
 
 WITHOUT = "without"
 """A clinician's choice of no numbing product."""
@@ -39,11 +46,11 @@ def blocking(screening: Screening) -> frozenset[str]:
     An undecided rule is another thing than the same rule fired, and a caution for one numbing
     product another than for the next.
     """
-    return frozenset(
-        _name(finding, screening)
-        for finding in screening.findings
-        if finding.outcome.rank <= Outcome.DEFER.rank
-    )
+    return frozenset(_name(finding, screening) for finding in screening.findings if _forbids(finding))
+
+
+def _forbids(finding: Finding) -> bool:
+    return finding.outcome.rank <= Outcome.DEFER.rank
 
 
 def _name(finding: Finding, screening: Screening) -> str:
@@ -66,18 +73,78 @@ def answered_on(office: Office, case: Case) -> dt.date:
 def screened_on(
     office: Office, case: Case, date: dt.date, *, stock: Sequence[str] | None = None
 ) -> Screening:
-    """Screen the submitted answers as they will count on `date`.
+    """Screen the submitted answers as they will count on `date`; of a booked case, those alone.
 
     `stock` are the numbing products to choose from, the clinic's if left out.
     """
-    return screen_safely(
-        office.protocol_of(case),
+    protocol, unasked = office.protocol_of(case), unasked_of(office, case, date)
+    screening = screen_safely(
+        _without(protocol, unasked),
         answers_of(case),
         today=date,
         answered_on=answered_on(office, case),
         stock=office.treatment_of(case).numbing.stock if stock is None else stock,
         locale=office.locale_of(case),
     )
+    return _undecided_by(protocol, unasked, screening) if unasked else screening
+
+
+def unasked_of(office: Office, case: Case, date: dt.date) -> tuple[Question, ...]:
+    """Return what the protocol asks on `date` and a booked case was never asked; else nothing.
+
+    What may be left empty counts only where something is decided by it. An answer that was given
+    and fits no longer is another thing: what the patient said is then unknown, and the rules that
+    need it go on forbidding.
+    """
+    if case.state != CaseState.BOOKED:
+        return ()
+    protocol, answers = office.protocol_of(case), answers_of(case)
+    known = Known(protocol, answers, today=date, answered_on=answered_on(office, case))
+    return tuple(
+        question
+        for link_id, question in protocol.questions.items()
+        if link_id not in answers
+        and known.asked(link_id) is True
+        and (question.required or link_id in _deciding(protocol))
+    )
+
+
+@once_per_protocol
+def _deciding(protocol: Protocol) -> frozenset[str]:
+    """Return every question without whose answer some rule, caution or score stays open."""
+    rules = [rule for rule in protocol.rules if rule.active]
+    conditions = [*(rule.when for rule in rules), *(caution.when for caution in protocol.numbing.cautions)]
+    named = {atom for condition in conditions for atom in atoms(condition)}
+    # Whether there is an answer at all is decided by an empty one too.
+    compared = {atom.question for atom in named if isinstance(atom, Within) or atom.operator != "exists"}
+    scored = {part for value in protocol.derived for part in value.questions}
+    return frozenset(compared | scored | {rule.since for rule in rules if rule.since})
+
+
+def _without(protocol: Protocol, unasked: Collection[Question]) -> Protocol:
+    """Return the protocol as if these questions did not apply to the patient."""
+    if not unasked:
+        return protocol
+    sections = tuple(
+        replace(
+            section,
+            questions=tuple(
+                replace(question, enable_when=AnyOf(any=())) if question in unasked else question
+                for question in section.questions
+            ),
+        )
+        for section in protocol.sections
+    )
+    return replace(protocol, sections=sections)
+
+
+def _undecided_by(protocol: Protocol, unasked: Collection[Question], screening: Screening) -> Screening:
+    """Leave out the rules that stay undecided because a score has one of these questions in it."""
+    new = {question.link_id for question in unasked}
+    scores = {value.id for value in protocol.derived if not new.isdisjoint(value.questions)}
+    undecided = {rule.id for rule in protocol.rules if not scores.isdisjoint(names(rule.when))}
+    kept = (each for each in screening.findings if not each.undetermined or each.rule_id not in undecided)
+    return replace(screening, findings=tuple(kept))
 
 
 class Unsuitable:
@@ -96,16 +163,50 @@ class Unsuitable:
         self._turns = turning_dates(
             office.protocol_of(case), answers_of(case), answered_on=answered_on(office, case)
         )
-        self._known: dict[int, bool] = {}
+        self._known: dict[int, tuple[Finding, ...]] = {}
 
     def __contains__(self, date: object) -> bool:
-        if not isinstance(date, dt.date):
-            return False
+        return isinstance(date, dt.date) and bool(self.findings(date))
+
+    def findings(self, date: dt.date) -> tuple[Finding, ...]:
+        """Return what forbids a session on a date: the findings that no decision lifted."""
         stretch = bisect_right(self._turns, date)
         if stretch not in self._known:
-            found = blocking(screened_on(self._office, self._case, date, stock=self._stock))
-            self._known[stretch] = not found <= self._lifted
+            screening = screened_on(self._office, self._case, date, stock=self._stock)
+            self._known[stretch] = tuple(
+                finding
+                for finding in screening.findings
+                if _forbids(finding) and _name(finding, screening) not in self._lifted
+            )
         return self._known[stretch]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Recheck:
+    """What of a booked case's answers the desk should go through with the patient once more."""
+
+    unasked: tuple[Question, ...]
+    """What the protocol asks today and the patient was never asked."""
+    forbidden: Mapping[int, tuple[Finding, ...]]
+    """Findings that forbid the date of a session to come, by its number."""
+
+
+def recheck_of(office: Office, case: Case, appointments: Collection[Appointment]) -> Recheck | None:
+    """Return what has to be checked again before the sessions to come of a booked case, None for nothing."""
+    standing = [
+        each for each in appointments if each.state == AppointmentState.BOOKED and each.arrive_at > office.now
+    ]
+    if case.state != CaseState.BOOKED or not standing:
+        return None
+    signed = {each.product_id for each in standing if each.product_id is not None}
+    unsuitable = Unsuitable(office, case, stock=sorted(signed))
+    found = {
+        each.ordinal: unsuitable.findings(each.arrive_at.astimezone(office.clinic.zone).date())
+        for each in standing
+    }
+    forbidden = {ordinal: findings for ordinal, findings in found.items() if findings}
+    unasked = unasked_of(office, case, office.today)
+    return Recheck(unasked=unasked, forbidden=forbidden) if unasked or forbidden else None
 
 
 def numbing_of(office: Office, case: Case) -> NumbingChoice:
@@ -133,7 +234,7 @@ def numbing_signed(office: Office, case: Case, product_id: str | None) -> Numbin
 
 def _choose(office: Office, case: Case, stock: Sequence[str]) -> NumbingChoice:
     return choose(
-        office.protocol_of(case),
+        _without(office.protocol_of(case), unasked_of(office, case, office.today)),
         answers_of(case),
         today=office.today,
         answered_on=answered_on(office, case),

@@ -241,6 +241,8 @@ def _calendar(
     # A lane that the resource does not have takes it whole: a block by hand, or a session that
     # somebody put over others, which must not be followed by one more.
     whole = sorted(interval for lane, interval in taken if not 0 <= lane < resource.lanes)
+    treatment = office.clinic.treatments.get(protocol_id)
+    buffers = (resource, treatment) if treatment is not None else (resource,)
     return ResourceCalendar(
         id=resource.id,
         kind=resource.kind,
@@ -248,8 +250,8 @@ def _calendar(
         busy=by_lane((lane, interval) for lane, interval in taken if lane != EVERY_LANE),
         blocked=tuple(merge(whole)),
         lanes=resource.lanes,
-        before=resource.before,
-        after=resource.after,
+        before=max(each.before for each in buffers),
+        after=max(each.after for each in buffers),
     )
 
 

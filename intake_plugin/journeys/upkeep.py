@@ -17,6 +17,7 @@ from intake_plugin.journeys.intake import answers_hashes, identity_of
 from intake_plugin.journeys.office import SYSTEM, Office, transaction
 from intake_plugin.records import audit
 from intake_plugin.records.base import Base
+from intake_plugin.records.outbox import Outgoing
 from intake_plugin.records.sealed import sealed_of
 from intake_plugin.records.tables import Case, CaseState, Decision, Signature, Token
 
@@ -24,7 +25,7 @@ BATCH = 200
 
 
 def expire(office: Office) -> int:
-    """Delete drafts, tokens and holds that have run out, and return the number of drafts.
+    """Delete drafts, tokens, holds and messages that have run out, and return the number of drafts.
 
     A draft is what nothing was ever signed or decided on: no part of it is a record of treatment.
     """
@@ -37,12 +38,35 @@ def expire(office: Office) -> int:
         )
     while _expire_holds(office):
         pass
+    while _expire_messages(office):
+        pass
     return deleted
 
 
 def _expire_holds(office: Office) -> int:
     with transaction(office):
         return holding.clear_lapsed(office, BATCH)
+
+
+def _expire_messages(office: Office) -> int:
+    """Delete what is left of messages that ended as long ago as the clinic keeps them."""
+    policy = office.clinic.mail
+    if policy is None:
+        return 0
+    with transaction(office):
+        ended = (
+            sa.select(Outgoing.id)
+            .where(Outgoing.clinic_id == office.clinic.id, Outgoing.ended_at <= office.now - policy.keep_sent)
+            .order_by(Outgoing.ended_at)
+            .limit(BATCH)
+            .with_for_update(skip_locked=True)
+        )
+        ids = office.session.scalars(ended).all()
+        if ids:
+            office.session.execute(
+                sa.delete(Outgoing).where(Outgoing.clinic_id == office.clinic.id, Outgoing.id.in_(ids))
+            )
+    return len(ids)
 
 
 def _has(record: type[Signature | Decision]) -> sa.ColumnElement[bool]:
@@ -68,6 +92,9 @@ def _expire_batch(office: Office) -> int:
         ids = [case.id for case in drafts]
         office.session.execute(
             sa.delete(Token).where(Token.clinic_id == office.clinic.id, Token.case_id.in_(ids))
+        )
+        office.session.execute(
+            sa.delete(Outgoing).where(Outgoing.clinic_id == office.clinic.id, Outgoing.case_id.in_(ids))
         )
         for case in drafts:
             office.session.delete(case)

@@ -1,30 +1,41 @@
 """Why a time is not offered at this clinic: the sweep's own answer, with the names that belong to it.
 
 Asked about a case, the visit is that case's and so are the clinical findings; reading them leaves
-an audit entry. Without one, the visit is the shortest that a treatment of the clinic has.
+an audit entry. Without one, the visit is the shortest of any treatment that the practitioner or
+room asked about serves.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from intake_plugin.clinical.protocol import Protocol
-from intake_plugin.errors import NotFound, did_you_mean
+from intake_plugin.clinical.screening import Finding
+from intake_plugin.errors import NotAsSigned, NotFound, did_you_mean
 from intake_plugin.journeys import busy
 from intake_plugin.journeys.blocking import blocks_between
-from intake_plugin.journeys.booking import WEEK
-from intake_plugin.journeys.intake import lifted_of
+from intake_plugin.journeys.booking import bounds, series_of
 from intake_plugin.journeys.office import Office, note, transaction
 from intake_plugin.journeys.review import by_reference
-from intake_plugin.journeys.suitability import blocking, screened_on
-from intake_plugin.journeys.times import midnight_of, serves, session_of, sweep_for, sweep_of, taken_of
+from intake_plugin.journeys.suitability import Unsuitable, unasked_of
+from intake_plugin.journeys.times import (
+    Session,
+    midnight_of,
+    serves,
+    session_of,
+    session_signed,
+    sweep_for,
+    sweep_of,
+    taken_of,
+)
 from intake_plugin.records import audit
-from intake_plugin.records.tables import TICK, Appointment, Block, Case, Occupancy
+from intake_plugin.records.tables import TICK, Appointment, Block, Case, CaseState, Occupancy
 from intake_plugin.scheduling.clocks import SECOND, Interval
 from intake_plugin.scheduling.hours import Dates
 from intake_plugin.scheduling.slots import Span, Sweep
@@ -42,8 +53,7 @@ class Reason:
     missing because of `closure`; `treatment`, a resource that is not there for it. `start` and
     `end` (aware, UTC) are what takes the time, or for `hours` and `twice` what the visit needs.
     `reference` is the case whose session is in the way; `block` the block; `elsewhere` the entry
-    of a calendar from outside; `rule_id` and `text` the clinical finding. `near` are the neighbours
-    on the grid.
+    of a calendar from outside; `finding` the clinical one. `near` are the neighbours on the grid.
     """
 
     kind: ReasonKind
@@ -55,8 +65,7 @@ class Reason:
     reference: str | None = None
     block: Block | None = None
     elsewhere: busy.Elsewhere | None = None
-    rule_id: str = ""
-    text: str = ""
+    finding: Finding | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +87,8 @@ class Why:
     latest: dt.datetime
     not_before: dt.date | None
     reasons: tuple[Reason, ...]
+    unasked: tuple[str, ...] = ()
+    """What a booked case was never asked, in its language: no reason, but to be asked."""
 
 
 def why_not_offered(
@@ -118,16 +129,17 @@ def _answer(office: Office, local: dt.datetime, resource: Resource | None, case:
     # A day more, because a visit may run over midnight.
     last = date + dt.timedelta(days=1)
     if case is None:
-        protocol_id, treatment = next(iter(office.clinic.treatments.items()))
-        span = _shortest(treatment.protocol)
+        protocol_id, span = _shortest(office, resource)
         reach = [Dates(date, last)]
         taken = taken_of(office, None, reach)
         sweep = sweep_for(office, protocol_id=protocol_id, span=span, reach=reach, taken=taken)
     else:
         protocol_id = case.protocol_id
-        sweep = sweep_of(office, case, session_of(office, case), [Dates(date, last)])
-    sweep = replace(sweep, latest=_horizon(office, sweep))
-    reasons = [Reason(kind="skipped")] if arrive is None else _reasons(office, sweep, arrive, resource, case)
+        sweep = sweep_of(office, case, _needed(office, case), [Dates(date, last)])
+    sweep = replace(sweep, latest=_horizon(office, case))
+    reasons = (
+        [Reason(kind="skipped")] if arrive is None else _reasons(office, sweep, arrive, resource, protocol_id)
+    )
     return Why(
         local=local,
         arrive=arrive,
@@ -139,6 +151,7 @@ def _answer(office: Office, local: dt.datetime, resource: Resource | None, case:
         latest=sweep.latest,
         not_before=sweep.not_before,
         reasons=tuple(reasons),
+        unasked=() if case is None else _unasked(office, case, date),
     )
 
 
@@ -148,7 +161,15 @@ def _instant(office: Office, local: dt.datetime) -> dt.datetime | None:
     return moment if moment.astimezone(zone).replace(tzinfo=None) == local else None
 
 
-def _shortest(protocol: Protocol) -> Span:
+def _shortest(office: Office, resource: Resource | None) -> tuple[str, Span]:
+    """Return the treatment with the shortest visit of those a resource serves, all if it serves none."""
+    treatments = office.clinic.treatments
+    served = [key for key in treatments if resource is None or serves(resource, key)]
+    spans = {key: _span(treatments[key].protocol) for key in served or treatments}
+    return min(spans.items(), key=lambda item: item[1].arrive + item[1].treatment + item[1].after)
+
+
+def _span(protocol: Protocol) -> Span:
     timeline = protocol.timeline
     return Span(
         arrive=timeline.arrive_without_numbing,
@@ -158,26 +179,32 @@ def _shortest(protocol: Protocol) -> Span:
     )
 
 
-def _horizon(office: Office, sweep: Sweep) -> dt.datetime:
+def _needed(office: Office, case: Case) -> Session:
+    if case.state == CaseState.BOOKED:
+        # Where the signed cream is not used any more nothing moves, which the page of the move says.
+        with suppress(NotAsSigned):
+            return session_signed(office, case, series_of(office, case).product_id)
+    return session_of(office, case)
+
+
+def _horizon(office: Office, case: Case | None) -> dt.datetime:
     """Return the end of the dates that a first session may have, as the page of times counts them."""
-    soonest = sweep.earliest.astimezone(sweep.zone).date()
-    soonest = max(soonest, sweep.not_before or soonest)
-    last = max(office.clinic.booking.horizon.after(office.today), soonest + WEEK)
+    last = office.clinic.booking.horizon.after(office.today) if case is None else bounds(office, case)[1]
     return midnight_of(office, last + dt.timedelta(days=1))
 
 
 def _reasons(
-    office: Office, sweep: Sweep, arrive: dt.datetime, resource: Resource | None, case: Case | None
+    office: Office, sweep: Sweep, arrive: dt.datetime, resource: Resource | None, protocol_id: str
 ) -> Iterator[Reason]:
     resources = {each.id: each for each in office.clinic.resources}
     date = arrive.astimezone(sweep.zone).date()
     for obstacle in why_not(sweep, arrive, resource_id=None if resource is None else resource.id):
         whose = None if obstacle.resource_id is None else resources[obstacle.resource_id]
         match obstacle.kind:
-            case "forbidden" if case is not None:
-                yield from _findings(office, case, date)
+            case "forbidden":
+                yield from _findings(sweep, date)
             case "hours":
-                yield _hours(office, obstacle, whose, date, case)
+                yield _hours(office, obstacle, whose, date, protocol_id)
             case "claim" | "buffer" | "block" if whose is not None:
                 yield from _takers(office, obstacle, whose)
             case _:
@@ -188,19 +215,23 @@ def _ends(interval: Interval | None) -> dict[str, Any]:
     return {} if interval is None else {"start": interval.starts, "end": interval.ends}
 
 
-def _findings(office: Office, case: Case, date: dt.date) -> Iterator[Reason]:
-    lifted = lifted_of(case)
-    screening = screened_on(office, case, date)
-    for finding in screening.findings:
-        if finding.rule_id in blocking(screening) - lifted:
-            yield Reason(kind="forbidden", rule_id=finding.rule_id, text=finding.reason)
+def _findings(sweep: Sweep, date: dt.date) -> Iterator[Reason]:
+    if not isinstance(sweep.forbidden, Unsuitable):
+        raise TypeError("The sweep of a case asks its screening.")
+    for finding in sweep.forbidden.findings(date):
+        yield Reason(kind="forbidden", finding=finding)
+
+
+def _unasked(office: Office, case: Case, date: dt.date) -> tuple[str, ...]:
+    words = office.texts_of(case).questions
+    found = (words[question.link_id] for question in unasked_of(office, case, date))
+    return tuple(each.short or each.text for each in found)
 
 
 def _hours(
-    office: Office, obstacle: Obstacle, resource: Resource | None, date: dt.date, case: Case | None
+    office: Office, obstacle: Obstacle, resource: Resource | None, date: dt.date, protocol_id: str
 ) -> Reason:
     clinic = office.clinic
-    protocol_id = next(iter(clinic.treatments)) if case is None else case.protocol_id
     if resource is not None and not serves(resource, protocol_id):
         return Reason(kind="treatment", resource=resource)
     for closure in clinic.closures if resource is None else resource.closures:

@@ -153,6 +153,11 @@ def store(session: Session, rows: Sequence[Base]) -> None:
             set_committed_value(row, version, 1)
     columns = [(attribute.columns[0].name, attribute.key) for attribute in mapper.column_attrs]
     values = [{name: getattr(row, key) for name, key in columns} for row in rows]
+    for row, stored in zip(rows, values, strict=True):
+        for name, key in columns:
+            # A default that nobody has set is not in the row yet, and would be read back for it.
+            if key not in row.__dict__:
+                set_committed_value(row, key, stored[name])
     table = Base.metadata.tables[rows[0].__tablename__]
     session.connection({"mapper": mapper}).execute(sa.insert(table), values)
     for row in rows:
@@ -168,8 +173,8 @@ def add_tables_to(metadata: sa.MetaData) -> None:
     """
     if metadata.info.get(INFO_KEY):
         return
-    # The tables are known to `Base` once their module is imported, and it imports this one.
-    import_module("intake_plugin.records.tables")
+    # The tables are known to `Base` once their modules are imported, and those import this one.
+    import_module("intake_plugin.records.outbox")
     _refuse_clashes(metadata)
     for table in Base.metadata.sorted_tables:
         _make_plain(table, table.to_metadata(metadata))

@@ -14,7 +14,7 @@ from functools import cache
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
-from intake_plugin.records.tables import Token, TokenPurpose
+from intake_plugin.records.tables import Case, Token, TokenPurpose
 
 _BYTES = 32
 
@@ -58,24 +58,36 @@ def find(session: Session, clinic_id: str, raw: str, purpose: TokenPurpose, now:
 
     Its case comes along in the same query.
     """
-    values = {"clinic_id": clinic_id, "hash": hash_of(raw), "purpose": purpose, "now": now}
-    return session.scalars(_living(), values).one_or_none()
+    statement = sa.select(Token).options(joinedload(Token.case, innerjoin=True)).where(*_living())
+    return session.scalars(statement, _values(clinic_id, raw, purpose, now)).one_or_none()
+
+
+def find_case(
+    session: Session, clinic_id: str, raw: str, purpose: TokenPurpose, now: dt.datetime
+) -> Case | None:
+    """Return the case that a token opens, or None as `find` does."""
+    return session.scalars(_case(), _values(clinic_id, raw, purpose, now)).one_or_none()
 
 
 @cache
-def _living() -> sa.Select[Token]:
+def _case() -> sa.Select[Case]:
     # Every page begins with this query, and building it costs more than running it.
+    owns = sa.and_(Case.clinic_id == Token.clinic_id, Case.id == Token.case_id)
+    return sa.select(Case).join(Token, owns).where(*_living())
+
+
+def _living() -> tuple[sa.ColumnElement[bool], ...]:
     return (
-        sa.select(Token)
-        .options(joinedload(Token.case, innerjoin=True))
-        .where(
-            Token.clinic_id == sa.bindparam("clinic_id"),
-            Token.hash == sa.bindparam("hash"),
-            Token.purpose == sa.bindparam("purpose"),
-            Token.revoked_at.is_(None),
-            Token.expires_at > sa.bindparam("now"),
-        )
+        Token.clinic_id == sa.bindparam("clinic_id"),
+        Token.hash == sa.bindparam("hash"),
+        Token.purpose == sa.bindparam("purpose"),
+        Token.revoked_at.is_(None),
+        Token.expires_at > sa.bindparam("now"),
     )
+
+
+def _values(clinic_id: str, raw: str, purpose: TokenPurpose, now: dt.datetime) -> dict[str, object]:
+    return {"clinic_id": clinic_id, "hash": hash_of(raw), "purpose": purpose, "now": now}
 
 
 def prolong(
@@ -99,23 +111,3 @@ def prolong(
         .values(expires_at=until),
         execution_options={"synchronize_session": False},
     )
-
-
-def revoke(
-    session: Session,
-    clinic_id: str,
-    case_id: str,
-    now: dt.datetime,
-    purpose: TokenPurpose | None = None,
-) -> int:
-    """Revoke every living token of a case, or those of one purpose, and return how many."""
-    session.flush()
-    living = sa.select(Token).where(
-        Token.clinic_id == clinic_id, Token.case_id == case_id, Token.revoked_at.is_(None)
-    )
-    if purpose is not None:
-        living = living.where(Token.purpose == purpose)
-    tokens = session.scalars(living).all()
-    for token in tokens:
-        token.revoked_at = now
-    return len(tokens)

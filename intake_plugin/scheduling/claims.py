@@ -11,8 +11,6 @@ from __future__ import annotations
 import datetime as dt
 from typing import NamedTuple
 
-from intake_plugin.scheduling.clocks import EPOCH
-
 
 class Claim(NamedTuple):
     """One lane of one resource from `start` to `end` (aware, UTC, half-open), buffers included."""
@@ -22,18 +20,12 @@ class Claim(NamedTuple):
     start: dt.datetime
     end: dt.datetime
 
-    def ticks(self, tick: dt.timedelta) -> range:
-        """Return the numbers of the ticks the claim touches."""
-        return ticks(self.start, self.end, tick)
 
-
-def ticks(start: dt.datetime, end: dt.datetime, tick: dt.timedelta) -> range:
-    """Return the numbers, counted in `tick` since the Unix epoch, of the ticks that [start, end) touches.
+def ticks(start: int, end: int, tick: int) -> range:
+    """Return the numbers of the ticks that [start, end) touches; all in seconds since the Unix epoch.
 
     Empty when `end` is not after `start`. Raises ValueError for a tick that is not positive.
     """
-    if tick <= dt.timedelta():
-        raise ValueError(f"A tick of {tick} cannot count time. Pass a positive duration.")
-    if end <= start:
-        return range(0)
-    return range((start - EPOCH) // tick, -((EPOCH - end) // tick))
+    if tick <= 0:
+        raise ValueError(f"A tick of {tick} seconds cannot count time. Pass a positive one.")
+    return range(start // tick, -(-end // tick)) if start < end else range(0)

@@ -75,49 +75,13 @@ def merge(intervals: Iterable[Interval]) -> list[Interval]:
     merged: list[Interval] = []
     last = None
     for interval in intervals:
-        start, end = interval
-        if end <= start:
+        if interval.end <= interval.start:
             continue
-        if last is not None and start <= last.end:
-            last = merged[-1] = Interval(last.start, max(last.end, end))
+        if last is not None and interval.start <= last.end:
+            last = merged[-1] = Interval(last.start, max(last.end, interval.end))
         else:
             merged.append(last := interval)
     return merged
-
-
-def intersect(left: Iterable[Interval], right: Iterable[Interval]) -> list[Interval]:
-    """Return what two sorted lists of intervals have in common, sorted and merged."""
-    ours, theirs = merge(left), merge(right)
-    common: list[Interval] = []
-    i = j = 0
-    while i < len(ours) and j < len(theirs):
-        start, end = max(ours[i].start, theirs[j].start), min(ours[i].end, theirs[j].end)
-        if start < end:
-            common.append(Interval(start, end))
-        if ours[i].end < theirs[j].end:
-            i += 1
-        else:
-            j += 1
-    return common
-
-
-def subtract(intervals: Iterable[Interval], taken: Iterable[Interval]) -> list[Interval]:
-    """Return what is left of sorted intervals once sorted others are taken out, sorted and merged."""
-    left: list[Interval] = []
-    holes = merge(taken)
-    nearest = 0
-    for start, end in merge(intervals):
-        while nearest < len(holes) and holes[nearest].end <= start:
-            nearest += 1
-        at, hole = start, nearest
-        while hole < len(holes) and holes[hole].start < end:
-            if at < holes[hole].start:
-                left.append(Interval(at, holes[hole].start))
-            at = holes[hole].end
-            hole += 1
-        if at < end:
-            left.append(Interval(at, end))
-    return left
 
 
 def _wall(opens: dt.time, closes: dt.time) -> tuple[int, int]:

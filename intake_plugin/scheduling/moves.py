@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 
-from intake_plugin.scheduling.series import Gap, Pattern, Proposal, propose
+from intake_plugin.scheduling.series import Gap, Pattern, Proposal, propose, window
 from intake_plugin.scheduling.slots import Kind, ResourceCalendar, Slot, Sweep, validate
 
 
@@ -33,15 +33,6 @@ class Standing:
     ordinal: int
     arrive: dt.datetime
     practitioner_id: str | None = None
-
-
-def window(gap: Gap, date: dt.date, steps: int = 1) -> tuple[dt.date, dt.date, dt.date]:
-    """Return the earliest, usual and latest date of the session `steps` after one on `date`."""
-    earliest = max(gap(date)[0], date + dt.timedelta(days=1))
-    usual = latest = date
-    for _ in range(steps):
-        usual, latest = gap(usual)[1], gap(latest)[2]
-    return earliest, max(earliest, min(usual, latest)), latest
 
 
 def followers(

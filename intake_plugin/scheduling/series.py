@@ -85,6 +85,19 @@ class SeriesProblem:
     latest: dt.date | None = None
 
 
+def window(gap: Gap, date: dt.date, steps: int = 1) -> tuple[dt.date, dt.date, dt.date]:
+    """Return the earliest, usual and latest date of the session `steps` after one on `date`.
+
+    Over sessions that were left out in between, the least gap counts once and the greatest once for
+    each step.
+    """
+    earliest = max(gap(date)[0], date + dt.timedelta(days=1))
+    usual = latest = date
+    for _ in range(steps):
+        usual, latest = gap(usual)[1], gap(latest)[2]
+    return earliest, max(earliest, min(usual, latest)), latest
+
+
 def propose(
     sweep: Sweep,
     first: Slot | dt.datetime,
@@ -111,7 +124,7 @@ def propose(
     series = [_leading(sweep, pattern, lead, alternatives, lost=lead is not first)]
     for ordinal in range(2, sessions + 1):
         before = series[-1]
-        earliest, usual, latest = _window(gap, before.slot.date if before.slot else before.usual)
+        earliest, usual, latest = window(gap, before.slot.date if before.slot else before.usual)
         search = _Search(sweep, pattern, earliest, usual, latest, drift_days)
         picked = (chosen or {}).get(ordinal)
         ranked = search.ranked(alternatives + 1) if picked is None or alternatives else []
@@ -161,7 +174,7 @@ def check(
             continue
         date = _arrival(session).astimezone(sweep.zone).date()
         if before is not None:
-            earliest, _, latest = _window(gap, before)
+            earliest, _, latest = window(gap, before)
             if date < earliest:
                 problems.append(SeriesProblem(ordinal, "short", earliest, latest))
             elif date > latest:
@@ -232,16 +245,10 @@ class _Search:
         for day in times.days:
             days = abs((day.date - self.usual).days)
             far, weekday = days > self.drift_days, day.date.isoweekday() != self.pattern.weekday
-            nearest = sorted((abs(second - wanted), place) for place, second in times.walls(day))
+            nearest = sorted([(abs(second - wanted), place) for place, second in times.walls(day)])
             for off, place in nearest[:enough]:
                 inexact, arrival = far or other or weekday or off > 0, times.arrivals[place]
                 yield _Time(inexact, far, other, days, weekday, off, arrival, day.date, place, times)
-
-
-def _window(gap: Gap, date: dt.date) -> tuple[dt.date, dt.date, dt.date]:
-    earliest, usual, latest = gap(date)
-    earliest = max(earliest, date + dt.timedelta(days=1))
-    return earliest, max(earliest, min(usual, latest)), latest
 
 
 def _spread(ranked: Sequence[_Time], count: int) -> tuple[Slot, ...]:

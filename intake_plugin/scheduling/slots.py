@@ -32,7 +32,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from operator import attrgetter, gt, itemgetter
+from operator import attrgetter, itemgetter
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -45,7 +45,6 @@ from intake_plugin.scheduling.clocks import (
     Stretch,
     ambiguous,
     around,
-    clip,
     instant,
     midnight,
     seconds,
@@ -110,8 +109,7 @@ def by_lane(claims: Iterable[tuple[int, Interval]]) -> tuple[tuple[Interval, ...
     return tuple(tuple(merge(sorted(lanes.get(lane, ())))) for lane in range(max(lanes, default=-1) + 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Seat:
+class Seat(NamedTuple):
     """One lane of a resource as given to a slot, with the buffers its claim needs."""
 
     resource_id: str
@@ -151,11 +149,6 @@ class Slot:
         return self._local(self.treatment)
 
     @property
-    def local_end(self) -> dt.datetime:
-        """The end of the visit on the clinic's clock, naive."""
-        return self._local(self.end)
-
-    @property
     def date(self) -> dt.date:
         """The local date of the arrival."""
         return self.local_arrive.date()
@@ -166,19 +159,9 @@ class Slot:
         return self.practitioner.resource_id if self.practitioner else None
 
     @property
-    def practitioner_lane(self) -> int | None:
-        """The practitioner's lane, or None where the session needs none."""
-        return self.practitioner.lane if self.practitioner else None
-
-    @property
     def room_id(self) -> str | None:
         """The room's resource id, or None where the session needs none."""
         return self.room.resource_id if self.room else None
-
-    @property
-    def room_lane(self) -> int | None:
-        """The room's lane, or None where the session needs none."""
-        return self.room.lane if self.room else None
 
     @property
     def claims(self) -> tuple[Claim, ...]:
@@ -281,11 +264,10 @@ class _Resource:
 
     def lost(self, day: Day) -> int:
         """Return how many arrivals of a day are lost to claims, over all lanes."""
-        there = self.inside.count(1, day.first, day.end)
-        return sum(there - lane.count(1, day.first, day.end) for lane in self.lanes)
-
-    def seat(self, lane: int) -> Seat:
-        return Seat(self.calendar.id, lane, self.calendar.before, self.calendar.after)
+        lost = self.inside.count(1, day.first, day.end) * len(self.lanes)
+        for lane in self.lanes:
+            lost -= lane.count(1, day.first, day.end)
+        return lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,14 +288,16 @@ class Board:
         """Yield the index of each arrival of a day that can be had."""
         return compress(range(day.first, day.end), self.free[day.first : day.end])
 
-    def walls(self, day: Day) -> Iterator[tuple[int, int]]:
-        """Yield the index of each arrival of a day that can be had, with its time of day in seconds."""
+    def walls(self, day: Day) -> list[tuple[int, int]]:
+        """Return the index of each arrival of a day that can be had, with its time of day in seconds."""
+        found: list[tuple[int, int]] = []
         for begins, ends, offset in self.clock:
             low = bisect_left(self.arrivals, begins, day.first, day.end)
             high = bisect_left(self.arrivals, ends, low, day.end)
             ahead = offset - midnight(day.date)
-            for index in compress(range(low, high), self.free[low:high]):
-                yield index, self.arrivals[index] + ahead
+            free = compress(range(low, high), self.free[low:high])
+            found += [(index, self.arrivals[index] + ahead) for index in free]
+        return found
 
     def slot(self, index: int) -> Slot:
         """Return the slot of an arrival that can be had."""
@@ -345,11 +329,13 @@ class Part(NamedTuple):
 def board(sweep: Sweep, *, first: dt.date, last: dt.date, practitioner_id: str | None = None) -> Board:
     """Return what `offers` has on the local dates `first` to `last`, before anybody is chosen for it."""
     clock, arrivals, dates = _arrivals(sweep, first, last)
+    parts = {kind: part_of(sweep.span, kind) for kind in sweep.needs}
     resources: dict[Kind, list[_Resource]] = {kind: [] for kind in sweep.needs}
     for calendar in sweep.resources:
         pinned = practitioner_id is not None and calendar.kind == "practitioner"
         if calendar.kind in resources and (not pinned or calendar.id == practitioner_id):
-            resources[calendar.kind].append(_resource(sweep, calendar, arrivals))
+            part = parts[calendar.kind]
+            resources[calendar.kind].append(_resource(calendar, part, arrivals, sweep.tick // SECOND))
     free = int.from_bytes(b"\x01" * len(arrivals))
     for kind in resources.values():
         any_lane = 0
@@ -400,11 +386,11 @@ def _dates(sweep: Sweep, first: dt.date, last: dt.date) -> list[dt.date]:
 
 def on_grid(date: dt.date, grid: int, clock: Sequence[Stretch]) -> Iterator[range]:
     """Yield the arrivals on the clinic's grid of seconds, in order, for each stretch that shows them."""
-    day = midnight(date)
-    for stretch in clock:
-        for start, end in clip(((day, day + DAY),), stretch):
-            late = (start + stretch.offset - day) % grid
-            yield range(start + (grid - late) % grid, end, grid)
+    for begins, ends, offset in clock:
+        day = midnight(date) - offset
+        start, end = max(day, begins), min(day + DAY, ends)
+        if start < end:
+            yield range(start + (day - start) % grid, end, grid)
 
 
 def _allowed(sweep: Sweep, grid: list[int], clock: Sequence[Stretch]) -> bytearray:
@@ -421,16 +407,16 @@ def _allowed(sweep: Sweep, grid: list[int], clock: Sequence[Stretch]) -> bytearr
     return allowed
 
 
-def _resource(sweep: Sweep, calendar: ResourceCalendar, arrivals: list[int]) -> _Resource:
-    part, claim = part_of(sweep.span, calendar.kind), claim_of(sweep.span, calendar)
+def _resource(calendar: ResourceCalendar, part: Part, arrivals: list[int], tick: int) -> _Resource:
+    claim = claim_of(part, calendar)
     inside = bytearray(len(arrivals))
     keep_inside(inside, arrivals, calendar.open, part)
-    drop_overlaps(blocked := inside[:], arrivals, calendar.blocked, claim, sweep.tick // SECOND)
+    drop_overlaps(blocked := inside[:], arrivals, calendar.blocked, claim, tick)
     masks: list[bytearray] = []
     for lane in range(calendar.lanes):
         masks.append(blocked[:])
         if lane < len(calendar.busy):
-            drop_overlaps(masks[-1], arrivals, calendar.busy[lane], claim, sweep.tick // SECOND)
+            drop_overlaps(masks[-1], arrivals, calendar.busy[lane], claim, tick)
     return _Resource(calendar, inside, masks)
 
 
@@ -443,9 +429,8 @@ def part_of(span: Span, whose: Kind | Literal["visit"]) -> Part:
     return Part((treatment - span.room) // SECOND if whose == "room" else 0, end)
 
 
-def claim_of(span: Span, calendar: ResourceCalendar) -> Part:
+def claim_of(part: Part, calendar: ResourceCalendar) -> Part:
     """Return what a visit takes from a resource: its part, and the resource's buffers."""
-    part = part_of(span, calendar.kind)
     return Part(part.start - _up(calendar.before), part.end + _up(calendar.after))
 
 
@@ -461,8 +446,9 @@ def _up(duration: dt.timedelta) -> int:
 
 def keep_inside(mask: bytearray, arrivals: list[int], openings: Sequence[Interval], part: Part) -> None:
     """Set 1 in `mask` for each arrival whose part lies inside one opening."""
-    for start, end in _near(openings, arrivals, part):
-        low, high = bisect_left(arrivals, start - part.start), bisect_right(arrivals, end - part.end)
+    before, after = part.start, part.end
+    for opening in _near(openings, arrivals, part):
+        low, high = bisect_left(arrivals, opening.start - before), bisect_right(arrivals, opening.end - after)
         if low < high:
             mask[low:high] = b"\x01" * (high - low)
 
@@ -480,7 +466,7 @@ def drop_overlaps(
 
 def _near(intervals: Sequence[Interval], arrivals: list[int], part: Part) -> Sequence[Interval]:
     """Return the intervals that can touch this part of any visit."""
-    if not arrivals:
+    if not arrivals or not intervals:
         return ()
     low = bisect_right(intervals, arrivals[0] + part.start, key=_END)
     high = bisect_left(intervals, (arrivals[-1] + part.end,))
@@ -488,8 +474,8 @@ def _near(intervals: Sequence[Interval], arrivals: list[int], part: Part) -> Seq
 
 
 def _require_order(where: str, intervals: Sequence[Interval]) -> None:
-    ends = [end for _, end in intervals]
-    if ends != sorted(ends) or any(map(gt, intervals, intervals[1:])):
+    ends = list(map(_END, intervals))
+    if list(intervals) != sorted(intervals) or ends != sorted(ends):
         raise ValueError(
             f"The intervals of {where!r} are not in order. Sort them and pass them through hours.merge."
         )
@@ -497,15 +483,15 @@ def _require_order(where: str, intervals: Sequence[Interval]) -> None:
 
 def _fairest_first(
     resources: Sequence[_Resource], day: Day, held: Container[tuple[str, int]]
-) -> list[tuple[Seat, bytearray]]:
+) -> list[tuple[ResourceCalendar, int, bytearray]]:
     """Return the lanes of some resources in the order in which they are given on a day."""
     ordered = sorted(resources, key=lambda each: (each.lost(day), each.calendar.id))
-    seats = [(each.seat(number), lane) for each in ordered for number, lane in enumerate(each.lanes)]
-    return sorted(seats, key=lambda each: (each[0].resource_id, each[0].lane) not in held) if held else seats
+    lanes = [(each.calendar, number, lane) for each in ordered for number, lane in enumerate(each.lanes)]
+    return sorted(lanes, key=lambda each: (each[0].id, each[1]) not in held) if held else lanes
 
 
-def _first_free(lanes: Sequence[tuple[Seat, bytearray]], index: int) -> Seat | None:
-    for seat, lane in lanes:
-        if lane[index]:
-            return seat
+def _first_free(lanes: Sequence[tuple[ResourceCalendar, int, bytearray]], index: int) -> Seat | None:
+    for calendar, number, free in lanes:
+        if free[index]:
+            return Seat(calendar.id, number, calendar.before, calendar.after)
     return None

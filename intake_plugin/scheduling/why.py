@@ -122,7 +122,8 @@ def _of_kind(sweep: Sweep, kind: Kind, moment: int) -> Sequence[Obstacle]:
 
 
 def _of_resource(sweep: Sweep, calendar: ResourceCalendar, moment: int) -> Iterator[Obstacle]:
-    part, claim = part_of(sweep.span, calendar.kind), claim_of(sweep.span, calendar)
+    part = part_of(sweep.span, calendar.kind)
+    claim = claim_of(part, calendar)
     tick = sweep.tick // SECOND
     whose, resource_id = calendar.kind, calendar.id
     if not _inside(calendar.open, moment, part):

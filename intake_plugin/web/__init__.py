@@ -21,6 +21,7 @@ from intake_plugin.web import (
     guard,
     intake_pages,
     limits,
+    mail,
     staff_pages,
 )
 from intake_plugin.web.i18n import speaking
@@ -77,6 +78,7 @@ STAFF_ROUTES: tuple[tuple[str, str, View, tuple[str, ...]], ...] = (
     ("/", "queue", staff_pages.queue, READ),
     ("/cases/<reference>", "case_page", staff_pages.case_page, READ),
     ("/cases/<reference>/decision", "decision", staff_pages.decision, WRITE),
+    ("/cases/<reference>/told", "told", staff_pages.told, WRITE),
     ("/cases/<reference>/sessions/<int:ordinal>/move", "move_session", change_pages.desk_move, BOTH),
     ("/cases/<reference>/sessions/<int:ordinal>/cancel", "cancel_session", change_pages.desk_cancel, BOTH),
     ("/cases/<reference>/sessions/<int:ordinal>/overlap", "overlap_session", change_pages.desk_overlap, BOTH),
@@ -96,6 +98,7 @@ def add_patient_routes(blueprint: Blueprint) -> None:
     blueprint.before_request(guard.limit_size)
     blueprint.before_request(limits.count)
     blueprint.after_request(guard.protect)
+    blueprint.after_request(mail.send_afterwards)
     handle_problems(blueprint)
     _add(blueprint, PATIENT_ROUTES)
     # No visit is looked up for it: a calendar program is nobody's open case.

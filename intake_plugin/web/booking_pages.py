@@ -279,8 +279,7 @@ def _session_choice(planned: booking.PlannedSession) -> SessionChoice:
 
 
 def _problem_words(planned: booking.PlannedSession) -> str | None:
-    proposal = planned.proposal
-    number, earliest, latest = proposal.ordinal, format_day(proposal.earliest), format_day(proposal.latest)
+    proposal, number = planned.proposal, planned.proposal.ordinal
     match planned.problem:
         case None:
             return None
@@ -288,13 +287,13 @@ def _problem_words(planned: booking.PlannedSession) -> str | None:
             return _(
                 "Session %(number)s is too soon after the one before. Choose a time on %(date)s or later.",
                 number=number,
-                date=earliest,
+                date=format_day(proposal.earliest),
             )
         case "long":
             return _(
                 "Session %(number)s is too long after the one before. Choose a time on %(date)s or earlier.",
                 number=number,
-                date=latest,
+                date=format_day(proposal.latest),
             )
         case _:
             return _("The time of session %(number)s is no longer free. Choose another one.", number=number)

@@ -14,11 +14,11 @@ from intake_plugin.state import current_staff
 from intake_plugin.web import desk_forms, forms
 from intake_plugin.web.change_pages import resource_names
 from intake_plugin.web.forms import Mistake, Text, Wording
-from intake_plugin.web.i18n import _
+from intake_plugin.web.i18n import _, format_moment
 from intake_plugin.web.intake_pages import MISTAKEN
 from intake_plugin.web.render import show
 from intake_plugin.web.visit import Visit
-from intake_plugin.web.why_words import reason_words
+from intake_plugin.web.why_words import reason_words, unasked_words
 
 
 def blocks(visit: Visit) -> ResponseReturnValue:
@@ -29,12 +29,13 @@ def blocks(visit: Visit) -> ResponseReturnValue:
     mistakes: tuple[Mistake, ...] = ()
     if posted is not None:
         mistakes = () if form.validate() else form.mistakes
-        start, end = _ends(visit, form) if not mistakes else (None, None)
-        if start is not None and end is not None and start < end:
+        if not mistakes:
+            start, end = _ends(visit, form)
+            mistakes = _wrong_ends(visit, start, end)
+        if not mistakes:
             reason, resource = str(form.answers["reason"]), str(form.answers["resource"])
             blocking.block(visit.office, current_staff(), resource, start, end, reason)
             return redirect(visit.url("staff.blocks"), 303)
-        mistakes = mistakes or (Mistake("until_time", _("The end must be after the beginning")),)
     html = show(
         visit,
         "staff_blocks.html",
@@ -49,6 +50,16 @@ def blocks(visit: Visit) -> ResponseReturnValue:
         staff=current_staff(),
     )
     return html, MISTAKEN if mistakes else 200
+
+
+def _wrong_ends(visit: Visit, start: dt.datetime, end: dt.datetime) -> tuple[Mistake, ...]:
+    if end <= start:
+        return (Mistake("until_time", _("The end must be after the beginning")),)
+    latest = blocking.latest_end(visit.office, start)
+    if end > latest:
+        moment = format_moment(latest.astimezone(visit.clinic.zone))
+        return (Mistake("until-day", _("One block can last until %(moment)s at most", moment=moment)),)
+    return ()
 
 
 def _ends(visit: Visit, form: forms.AnswersForm) -> tuple[dt.datetime, dt.datetime]:
@@ -105,6 +116,7 @@ def why_not(visit: Visit) -> ResponseReturnValue:
         form=form,
         why=found,
         reasons=[reason_words(visit.clinic, found, each) for each in found.reasons] if found else [],
+        unasked=unasked_words(found) if found else "",
         titles={
             key: each.protocol.words(visit.locale).title for key, each in visit.clinic.treatments.items()
         },

@@ -86,11 +86,6 @@ class Frame:
         make = current_state().csp_nonce
         return None if make is None else make()
 
-    @property
-    def languages(self) -> list[tuple[str, str]]:
-        """The clinic's languages: code, and the language's own name for itself."""
-        return [(locale, i18n.language_name(locale)) for locale in self.clinic.languages]
-
     def url(self, endpoint: str, **values: object) -> str:
         """Return the address of one of this clinic's pages: `intake.url("times")`."""
         return self.visit.url(endpoint, **values)

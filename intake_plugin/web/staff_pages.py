@@ -16,8 +16,11 @@ from intake_plugin.clinical.conditions import names
 from intake_plugin.clinical.protocol import Protocol, Source
 from intake_plugin.clinical.screening import Screening
 from intake_plugin.errors import Stale
-from intake_plugin.journeys import files, review
+from intake_plugin.journeys import files, outbox, review
+from intake_plugin.journeys.changing import may_write
 from intake_plugin.journeys.review import Ruling, WholeCase
+from intake_plugin.journeys.suitability import recheck_of
+from intake_plugin.records import audit
 from intake_plugin.records.tables import CaseState, Verdict
 from intake_plugin.state import current_staff
 from intake_plugin.web import forms
@@ -28,8 +31,10 @@ from intake_plugin.web.change_pages import desk_changes
 from intake_plugin.web.forms import AnswersForm, DateLimits, DateParts, LongText, OneChoice, Wording
 from intake_plugin.web.i18n import _, format_day
 from intake_plugin.web.intake_pages import MISTAKEN
+from intake_plugin.web.mail_words import kind_words
 from intake_plugin.web.render import show
 from intake_plugin.web.visit import Visit
+from intake_plugin.web.why_words import finding_words
 
 CLEAR_FROM_DATE = "not_before"
 NUMBING_CHOICE = "numbing"
@@ -84,6 +89,7 @@ def queue(visit: Visit) -> ResponseReturnValue:
         outcomes=outcome_names(),
         titles=_titles(visit),
         stale_calendars=stale_calendars(visit),
+        undelivered=dict.fromkeys(each.reference for each in outbox.undelivered(visit.office)),
         staff=current_staff(),
     )
 
@@ -136,16 +142,49 @@ def _case_page(visit: Visit, found: WholeCase, form: AnswersForm) -> ResponseRet
         sources=lambda sources: [_source_words(protocol, source) for source in sources],
         form=form,
         changes=desk_changes(visit, found.case, found.appointments),
+        recheck=_recheck(visit, found),
         may_decide=bool(found.verdicts) and current_staff().role == "decide",
         titles=_titles(visit),
         states=state_names(),
         outcomes=outcome_names(),
         verdicts=_verdicts(),
         products={key: words.name for key, words in products.items()},
+        message_words=kind_words,
         resources={resource.id: resource.name for resource in visit.clinic.resources},
         staff=current_staff(),
     )
     return html, MISTAKEN if form.mistakes else 200
+
+
+@dataclass(frozen=True, slots=True)
+class RecheckWords:
+    """What to go through with the patient again: questions, and reasons by session number."""
+
+    unasked: tuple[str, ...]
+    forbidden: dict[int, tuple[str, ...]]
+
+
+def _recheck(visit: Visit, found: WholeCase) -> RecheckWords | None:
+    recheck = recheck_of(visit.office, found.case, found.appointments)
+    if recheck is None:
+        return None
+    words = visit.office.protocol_of(found.case).words(visit.locale).questions
+    labels = (words[question.link_id] for question in recheck.unasked)
+    return RecheckWords(
+        unasked=tuple(each.short or each.text for each in labels),
+        forbidden={
+            ordinal: tuple(map(finding_words, findings)) for ordinal, findings in recheck.forbidden.items()
+        },
+    )
+
+
+def told(visit: Visit, reference: str) -> ResponseReturnValue:
+    """Record that the patient has been told what mail could not tell."""
+    staff = current_staff()
+    may_write(staff)
+    case = review.by_reference(visit.office, reference)
+    outbox.told(visit.office, case, audit.Actor(kind="staff", id=staff.id))
+    return redirect(visit.url("staff.case_page", reference=reference), 303)
 
 
 def _answer_rows(visit: Visit, found: WholeCase, protocol: Protocol) -> list[AnswerRow]:

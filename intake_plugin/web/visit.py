@@ -95,9 +95,14 @@ def current_visit() -> Visit:
 
 def current_office() -> Office:
     """Return the desk of the clinic whose page is being served, at this moment."""
+    return office_of(current_mount())
+
+
+def office_of(mount: str) -> Office:
+    """Return the desk of the clinic at `mount`, at this moment."""
     state = current_state()
     return Office(
-        clinic=state.clinics[current_mount()],
+        clinic=state.clinics[mount],
         session=state.db.session(),
         settings=state.settings,
         keyring=state.keyring,

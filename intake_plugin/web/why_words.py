@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+from intake_plugin.clinical.screening import FAILURE, NUMBING, UNANSWERED, Finding
 from intake_plugin.fetching import place_of
 from intake_plugin.journeys.busy import Elsewhere
 from intake_plugin.journeys.why import Reason, Why
@@ -43,14 +44,39 @@ def _rule_words(clinic: Clinic, why: Why, reason: Reason) -> str | None:
         case "not-before":
             date = format_date(why.not_before or why.local.date())
             return _("The case may have no session before %(date)s.", date=date)
-        case "forbidden":
-            return _("Rule %(rule)s forbids this date: %(text)s", rule=reason.rule_id, text=reason.text)
+        case "forbidden" if reason.finding is not None:
+            return finding_words(reason.finding)
         case "nobody":
             return _("The clinic has nobody, or no room, for this treatment.")
         case "treatment":
             return _("%(name)s is not there for this treatment.", name=_name(clinic, reason))
         case _:
             return None
+
+
+def finding_words(finding: Finding) -> str:
+    """Return what a finding has against a date, and who can do something about it."""
+    words = {"rule": finding.rule_id, "text": finding.reason}
+    if finding.rule_id == NUMBING:
+        return _("The cream that is in stock is for a clinician to decide in this case: %(text)s", **words)
+    if finding.rule_id == UNANSWERED:
+        return _("The patient has not answered everything that is asked now: %(text)s", **words)
+    if finding.rule_id == FAILURE:
+        return _("The answers could not be checked by the protocol as it is now: %(text)s", **words)
+    if finding.undetermined:
+        return _("The answers do not decide rule %(rule)s, so a clinician has to: %(text)s", **words)
+    return _("Rule %(rule)s forbids this date: %(text)s", **words)
+
+
+def unasked_words(why: Why) -> str:
+    """Return what a booked case was never asked: no reason, but to be asked. Empty for nothing."""
+    if not why.unasked:
+        return ""
+    return _(
+        "Asked only since this patient’s answers, and to be asked before the session: %(questions)s. "
+        "No date is refused because of it.",
+        questions="; ".join(why.unasked),
+    )
 
 
 def _place_words(clinic: Clinic, reason: Reason) -> str:

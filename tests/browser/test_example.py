@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
 import icalendar
 import pytest
-from playwright.sync_api import BrowserContext, Page, Response
+from playwright.sync_api import Browser, BrowserContext, Page, Response
 
 from example_host.first_run import DEMO_EMAIL
 from intake_plugin.testing import Given, Reply, read_page
@@ -39,6 +39,7 @@ EDGES = """element => [
     getComputedStyle(element).borderTopColor,
     getComputedStyle(document.querySelector(".intake-error")).color,
 ]"""
+TWICE = "addEventListener('DOMContentLoaded', () => { document.documentElement.style.fontSize = '200%'; })"
 SOUND = {
     "overflow": [],
     "spilled": [],
@@ -99,6 +100,23 @@ def press(page: Page) -> Response | None:
     return navigation.value
 
 
+def go_the_way(page: Page) -> Iterator[str]:
+    """Fill in and send one page after the other, yielding each one's name, to the confirmation."""
+    for number in count():
+        assert number < 60, page.url
+        name = read(page)
+        yield name
+        if name == "done":
+            return
+        if page.locator("main form[method=post]").count():
+            fill(page)
+            response = press(page)
+            assert response is not None
+            assert response.status == 200, page.inner_text("main")
+        else:
+            page.locator("main a.intake-button").first.click()
+
+
 @pytest.fixture
 def begun(context: BrowserContext, complaints: list[str], site: Site) -> Page:
     page = context.new_page()
@@ -112,24 +130,13 @@ def test_a_patient_books_a_course(
     begun: Page, complaints: list[str], gallery: Path | None, script: bool, tmp_path: Path
 ) -> None:
     page, seen = begun, list[str]()
-    for number in count():
-        assert number < 60, seen
-        name = read(page)
+    for number, name in enumerate(go_the_way(page)):
         if gallery is not None:
             page.screenshot(path=gallery / f"{number:02}-{name}.png", full_page=True)
         assert measured(page) == SOUND, f"{name} at {page.url}"
         if name in BESIDE and name not in seen:
             look_beside(page, BESIDE[name], gallery)
         seen.append(name)
-        if name == "done":
-            break
-        if page.locator("main form[method=post]").count():
-            fill(page)
-            response = press(page)
-            assert response is not None
-            assert response.status == 200, page.inner_text("main")
-        else:
-            page.locator("main a.intake-button").first.click()
     assert list(dict.fromkeys(seen)) == STEPS
     assert complaints == []
     with page.expect_download() as download:
@@ -137,6 +144,28 @@ def test_a_patient_books_a_course(
     file = tmp_path / "series.ics"
     download.value.save_as(file)
     assert len(icalendar.Calendar.from_ical(file.read_bytes()).walk("VEVENT")) >= 3
+
+
+def test_on_the_narrowest_screen_in_twice_the_size_nothing_sticks_out(browser: Browser, site: Site) -> None:
+    """WCAG 2.2, 1.4.4 and 1.4.10, both at once."""
+    context = browser.new_context(viewport={"width": 320, "height": 640})
+    context.add_init_script(TWICE)
+    page = context.new_page()
+    page.goto(site.address)
+    assert wide(page) == []
+    page.goto(f"{site.address}/london/book/")
+    for name in go_the_way(page):
+        assert wide(page) == [], f"{name} at {page.url}"
+    for path in (*BESIDE["done"], "staff/"):
+        page.goto(f"{site.address}/london/book/{path}")
+        assert wide(page) == [], path
+    context.close()
+
+
+def wide(page: Page) -> object:
+    found = measured(page)
+    assert isinstance(found, dict)
+    return found["overflow"]
 
 
 def test_an_empty_page_says_what_is_missing_and_leads_there(begun: Page, complaints: list[str]) -> None:

@@ -257,6 +257,7 @@ hold = "PT20M"
 hold_most = "PT4H"
 move_notice = "PT48H"
 cancel_notice = "P2D"
+block_most = "P12M"
 
 [[resources]]
 id = "room-1"
@@ -358,6 +359,20 @@ def put(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
 TREATMENT = ("treatments", 0)
 
 
+@pytest.mark.parametrize("written", ["18:00-24:00", "18:00-00:00"])
+def test_an_opening_may_end_with_its_day(profile: dict[str, Any], written: str) -> None:
+    profile["hours"]["mon"] = f"09:00-12:00, {written}"
+    assert load_clinic(profile).hours[1][-1] == (dt.time(18), dt.time())
+
+
+def test_buffers_of_a_treatment_are_no_medicine(profile: dict[str, Any]) -> None:
+    plain = load_clinic(profile).treatments["microneedling"]
+    profile["treatments"][0] |= {"before": "PT5M", "after": "PT20M"}
+    treatment = load_clinic(profile).treatments["microneedling"]
+    assert (treatment.before, treatment.after) == (dt.timedelta(minutes=5), dt.timedelta(minutes=20))
+    assert (treatment.fingerprint, treatment.changes) == (plain.fingerprint, plain.changes)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -387,11 +402,18 @@ TREATMENT = ("treatments", 0)
         ),
         (put("hours", "mon", value="13:00-17:00, 09:00-12:00"), "out of order"),
         (put("hours", "mon", value="09:00-25:00"), "a time that does not exist"),
+        (put("hours", "mon", value="24:00-01:00"), "'24:00-01:00' has a time that does"),
+        (put("hours", "mon", value="18:00-24:00, 20:00-21:00"), "overlaps or is out of order"),
         (put("hours", "mno", value="09:00-12:00"), "hours.mno: There is no 'mno' here. Did you mean 'mon'?"),
         (put("closures", 0, "last", value=dt.date(2026, 12, 1)), "closures[0]: It ends on 2026-12-01"),
         (put("booking", "grid", value="PT7M"), "booking.grid: The grid must divide a day"),
         (put("booking", "horizon", value="P0D"), "booking.horizon: With no horizon"),
         (put("booking", "horizon", value="P25M"), "booking.horizon: P25M is too far ahead"),
+        (put("booking", "block_most", value="P0D"), "booking.block_most: A block lasts some time"),
+        (put("booking", "block_most", value="P25M"), "at most P24M; write 'P12M'"),
+        (put("resources", 0, "after", value="P1D"), "resources.room-1: With its buffers and its treatments'"),
+        (put("resources", 0, "before", value="PT11H"), "and one more 'before' are at most 23:00:00"),
+        (put(*TREATMENT, "after", value="PT22H"), "resources.ada: With its buffers and its treatments'"),
         (put("booking", "notice", value="P95D"), "booking.notice: Nothing lies between the notice"),
         (put("booking", "horizon", value="P99999999D"), "booking.horizon: P99999999D is too far ahead"),
         (put("id", value="n" * 65), "profile: id: The id 'nnn"),

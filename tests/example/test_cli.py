@@ -30,7 +30,7 @@ from intake_plugin.records.keyring import KeyRing
 from intake_plugin.records.tables import Case
 from intake_plugin.settings import Clinic
 from intake_plugin.state import KEY, current_state
-from intake_plugin.testing import approve, clinic, keys
+from intake_plugin.testing import PROFILE, approve, clinic, keys
 
 MakeSite = Callable[..., Flask]
 
@@ -264,6 +264,15 @@ def test_drafts_that_have_run_out_are_deleted_with_their_links(make_site: MakeSi
         db: SQLAlchemy = app.extensions["sqlalchemy"]
         assert db.session.scalar(sa.select(sa.func.count()).select_from(sa.table("intake_token"))) == 0
         assert db.session.scalar(sa.select(sa.func.count()).select_from(sa.table("intake_case"))) == 0
+
+
+def test_check_warns_of_a_session_that_can_be_moved_out_of_its_notice_and_cancelled(
+    make_site: MakeSite,
+) -> None:
+    notices = {**PROFILE["booking"], "move_notice": "PT24H", "cancel_notice": "PT48H"}
+    warned = run(make_site(approve(clinic(booking=notices))), "check")
+    assert warned[0] == 0
+    assert "warning: cancel_notice is longer than move_notice" in warned[1]
 
 
 def test_why_not_says_what_is_in_the_way_or_that_nothing_is(make_site: MakeSite) -> None:

@@ -36,6 +36,7 @@ SETTINGS = Settings(
     draft_lifetime=dt.timedelta(days=7),
     link_lifetime=dt.timedelta(days=365),
     lock_timeout=dt.timedelta(seconds=5),
+    mail_timeout=dt.timedelta(seconds=5),
 )
 QUIZ = {
     "fitz_eyes": "blue",

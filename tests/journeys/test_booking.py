@@ -71,7 +71,7 @@ def test_times_keep_notice_opening_hours_and_the_outcomes_date(desk: Desk) -> No
     assert times.earlier is None
     for slot in times.slots:
         assert dt.time(9) <= slot.local_arrive.time()
-        assert slot.local_end.time() <= dt.time(17, 30)
+        assert slot.end.astimezone(slot.zone).time() <= dt.time(17, 30)
         assert slot.local_arrive.isoweekday() <= 5
     clear = booking.times(desk.office, desk.signed())
     assert clear.slots[0].arrive >= NOW + desk.office.clinic.booking.notice

@@ -32,6 +32,7 @@ from intake_plugin.journeys.times import gap_of, session_of
 from intake_plugin.records import audit
 from intake_plugin.records.base import add_tables_to
 from intake_plugin.records.keyring import KeyRing
+from intake_plugin.records.outbox import MailKind, Outgoing
 from intake_plugin.records.tables import (
     Appointment,
     AppointmentState,
@@ -45,14 +46,17 @@ from intake_plugin.records.tables import (
 from intake_plugin.state import KEY, Staff, State
 from intake_plugin.testing import clinic, keys
 from tests.journeys.conftest import CLINIC, NOW, SETTINGS, Desk
+from tests.journeys.mailing import policy
 
 PATIENTS = 5
 PICK = st.integers(0, 10_000)
 """Which of what is there, counted round."""
 WHO = st.integers(0, PATIENTS - 1)
 STAFF = Staff(id="7", name="Dr Ana Ruiz", role="decide")
+LEAD = dt.timedelta(days=30)
 TWO_AND_ONE = replace(
     CLINIC,
+    mail=policy(reminders=["P30D"]),
     resources=clinic(
         resources=[
             {"id": "ana", "kind": "practitioner", "name": "Ana"},
@@ -61,7 +65,7 @@ TWO_AND_ONE = replace(
         ]
     ).resources,
 )
-"""One room for two practitioners, so that the room is what runs out."""
+"""One room for two practitioners, so that the room is what runs out. Not every session gets a reminder."""
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +102,7 @@ class Visits(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        for table in (Claim, Occupancy, Block, Appointment, Series):
+        for table in (Outgoing, Claim, Occupancy, Block, Appointment, Series):
             self.session.execute(sa.delete(table))
         self.session.expire_all()
         for case in self.session.scalars(sa.select(Case)):
@@ -123,7 +127,7 @@ class Visits(RuleBasedStateMachine):
             table.__tablename__: sorted(
                 (tuple(row) for row in self.session.execute(sa.select(table.__table__))), key=repr
             )
-            for table in (Case, Claim, Occupancy, Appointment, Series, Block)
+            for table in (Case, Claim, Occupancy, Appointment, Series, Block, Outgoing)
         }
 
     @rule(who=WHO, pick=PICK, asked=st.sampled_from([None, "ana", "ben"]))
@@ -293,6 +297,22 @@ class Visits(RuleBasedStateMachine):
         for each in self.session.scalars(sa.select(Appointment)):
             assert each.sequence >= self.sequences.get(each.id, 0)
             self.sequences[each.id] = each.sequence
+
+    @invariant()
+    def what_is_to_be_told_is_what_stands(self) -> None:
+        rows = self.session.scalars(sa.select(Outgoing)).all()
+        series = Counter(row.case_id for row in rows if row.kind == MailKind.BOOKED)
+        assert series == Counter(self.session.scalars(sa.select(Series.case_id)))
+        found = self.session.scalars(sa.select(Appointment)).all()
+        expected = Counter(
+            (each.id, each.sequence, each.arrive_at - LEAD)
+            for each in found
+            if each.state == AppointmentState.BOOKED and each.arrive_at - LEAD > each.modified_at
+        )
+        reminders = [row for row in rows if row.kind == MailKind.REMINDER]
+        assert Counter((row.appointment_id, row.sequence, row.due_at) for row in reminders) == expected
+        cancelled = {row.appointment_id for row in rows if row.kind == MailKind.CANCELLED}
+        assert cancelled == {each.id for each in found if each.state == AppointmentState.CANCELLED}
 
     def teardown(self) -> None:
         assert audit.verify(self.session, TWO_AND_ONE.id) == ()

@@ -18,6 +18,7 @@ from intake_plugin.records.tables import Case, Series, Signature, Token
 from intake_plugin.state import KEY
 from intake_plugin.testing import keys
 from tests.journeys.conftest import CLINIC, NOW, SETTINGS, Desk
+from tests.journeys.mailing import Mailbag, rows, text_of, with_mail
 
 LATER = NOW + SETTINGS.draft_lifetime + dt.timedelta(minutes=1)
 
@@ -82,6 +83,22 @@ def test_after_a_rotation_the_old_key_is_not_needed(desk: Desk, with_keys: Calla
         assert all(state.settled for state in consent.documents(after.office, case))
     assert {series.area_id for series in after.session.scalars(sa.select(Series))} == {"face"}
     assert audit.verify(after.session, CLINIC.id) == ()
+
+
+def test_a_message_sealed_by_the_old_key_can_be_sent_after_a_rotation(
+    make_desk: Callable[..., Desk], with_keys: Callable[[str], Desk]
+) -> None:
+    desk, bag = with_mail(make_desk), Mailbag()
+    desk.booked()
+    bag.errors.append(ConnectionResetError())
+    bag.deliver(desk)
+    (before,) = [row.content for row in rows(desk)]
+    assert before is not None
+    assert sum(upkeep.rotate(with_keys(f"{NEW},{OLD}").office)) > 0
+    after = Desk(replace(with_keys(NEW).office, clinic=desk.office.clinic))
+    assert [row.content for row in rows(after)] == [before]
+    assert bag.deliver(after, NOW + dt.timedelta(hours=1)).counts == {"sent": 1}
+    assert before["link"] in text_of(bag.taken[0])
 
 
 def test_what_was_signed_between_two_keys_counts_after_the_rotation(

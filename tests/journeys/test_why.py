@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from intake_plugin.clinical.answers import PartialDate
+from intake_plugin.clinical.protocol import Compare, Outcome, RuleText, Section
 from intake_plugin.errors import NotFound
-from intake_plugin.journeys import blocking, booking, changing
+from intake_plugin.journeys import blocking, booking, changing, review
 from intake_plugin.journeys.office import SYSTEM
+from intake_plugin.journeys.review import Ruling
 from intake_plugin.journeys.why import Why, why_not_offered
-from intake_plugin.records.tables import AuditEntry, Case
+from intake_plugin.records.tables import AuditEntry, Case, Verdict
+from intake_plugin.settings import Clinic
 from intake_plugin.state import Staff
 from intake_plugin.testing import approve, clinic
-from tests.journeys.conftest import Desk
+from intake_plugin.web.why_words import reason_words
+from tests.journeys.conftest import CLINIC, Desk
 
 MONDAY = dt.date(2026, 3, 16)
 DAY = dt.timedelta(days=1)
@@ -60,13 +66,29 @@ def test_closures_are_told_with_their_reason_and_treatments_with_the_resource(de
     ]
     treatments = [{"protocol": "microneedling"}, {"protocol": "light_peel"}]
     profile = approve(clinic(resources=resources, treatments=treatments))
-    found = ask(Desk(replace(desk.office, clinic=profile)), at("10:00"))
+    found = ask(Desk(replace(desk.office, clinic=profile)), at("10:00"), case=desk.signed())
     assert kinds(found) == [("closure", "nurse"), ("treatment", "doctor")]
     closure = found.reasons[0].closure
     assert closure is not None
     assert closure.reason == "Spring cleaning"
     whole = approve(clinic(closures=[holiday]))
     assert kinds(ask(Desk(replace(desk.office, clinic=whole)), at("10:00")))[0] == ("closure", None)
+
+
+def test_without_a_case_the_visit_is_the_shortest_that_the_resource_serves(desk: Desk) -> None:
+    resources = [
+        {"id": "nurse", "kind": "practitioner", "name": "Nurse", "treatments": ["microneedling"]},
+        {"id": "doctor", "kind": "practitioner", "name": "Doctor"},
+        {"id": "room", "kind": "room", "name": "Room"},
+    ]
+    treatments = [{"protocol": "microneedling"}, {"protocol": "light_peel"}]
+    profile = approve(clinic(resources=resources, treatments=treatments))
+    both = Desk(replace(desk.office, clinic=profile))
+    nurse, doctor, anybody = (ask(both, at("10:00"), whose) for whose in ("nurse", "doctor", None))
+    assert nurse.protocol_id == "microneedling"
+    assert (doctor.protocol_id, anybody.protocol_id) == ("light_peel", "light_peel")
+    assert doctor.span.arrive < nurse.span.arrive
+    assert [each.reasons for each in (nurse, doctor, anybody)] == [(), (), ()]
 
 
 def test_a_session_in_the_way_is_told_by_its_case(desk: Desk) -> None:
@@ -117,23 +139,84 @@ def test_a_clinical_finding_is_told_by_its_rule_and_the_reading_is_recorded(desk
     found = ask(desk, at("10:00", dt.date(2026, 3, 5)), case=case)
     assert [each.kind for each in found.reasons] == ["not-before", "forbidden"]
     assert found.not_before == MONDAY
-    assert found.reasons[1].rule_id
-    assert found.reasons[1].text
+    finding = found.reasons[1].finding
+    assert finding is not None
+    assert finding.rule_id
+    assert finding.reason
     assert ask(desk, at("10:00"), case=case).reasons == ()
     entries = desk.session.scalars(sa.select(AuditEntry).where(AuditEntry.action == "why not")).all()
     assert [each.object_id for each in entries] == [case.id] * 2
 
 
-def test_nothing_is_in_the_way_of_exactly_the_times_that_a_patient_is_shown(desk: Desk) -> None:
-    desk.booked()
-    case = desk.signed(recent=("filler",), filler_last=PartialDate(2026, 2, 5))
+def asking(clinic: Clinic, *, required: bool, rule: Outcome | None = None) -> Clinic:
+    """The clinic, its protocol asking one thing more, with a rule on it or none; its approval as it was."""
+    protocol = clinic.treatments["microneedling"].protocol
+    new = replace(protocol.questions["pregnant"], link_id="new", required=required)
+    sections = (*protocol.sections, Section(id="more", questions=(new,)))
+    rules = protocol.rules
+    if rule is not None:
+        when = Compare(question="new", operator="=", answer="yes")
+        rules = (*rules, replace(rules[0], id="NEW", when=when, outcome=rule, since=None, wait=None))
+    texts = {
+        locale: replace(
+            words,
+            questions={**words.questions, "new": replace(words.questions["pregnant"], short="Something new")},
+            rules={**words.rules, "NEW": RuleText(reason="Something new forbids it.")},
+        )
+        for locale, words in protocol.texts.items()
+    }
+    changed = replace(protocol, sections=sections, rules=rules, texts=texts)
+    return treating(clinic, protocol=changed)
+
+
+def treating(clinic: Clinic, **changes: Any) -> Clinic:
+    """The clinic with something else in its treatment; who came before is not asked again."""
+    treatment = replace(clinic.treatments["microneedling"], **changes)
+    return replace(clinic, treatments={"microneedling": treatment})
+
+
+def with_creams(*stock: str) -> Clinic:
+    return treating(CLINIC, numbing=replace(CLINIC.treatments["microneedling"].numbing, stock=stock))
+
+
+@pytest.mark.parametrize(
+    ("after", "against"),
+    [
+        (CLINIC, None),
+        (with_creams("LT23_7"), "numbing"),
+        (asking(CLINIC, required=True), "unanswered"),
+        (asking(CLINIC, required=False, rule=Outcome.STOP), "NEW"),
+        (asking(CLINIC, required=False, rule=Outcome.DEFER), "NEW"),
+        (asking(CLINIC, required=False, rule=Outcome.REVIEW), "NEW"),
+    ],
+    ids=["as-it-was", "another-cream", "unanswered", "undecided-stop", "undecided-defer", "undecided-review"],
+)
+def test_nothing_is_in_the_way_of_exactly_the_times_that_a_patient_is_shown(
+    make_desk: Callable[..., Desk], clinician: Staff, after: Clinic, against: str | None
+) -> None:
+    before = make_desk(clinic=with_creams("LMX4"))
+    before.booked()
+    case = before.screened(
+        recent=("filler",),
+        filler_last=PartialDate(2026, 2, 5),
+        numbing_health=("methaemoglobinaemia",),
+    )
+    chosen = Ruling(verdict=Verdict.CLEAR, note="Spoke to the patient.", version=case.version, numbing="LMX4")
+    review.decide(before.office, clinician, case.reference, chosen)
+    before.sign_all(case)
+    desk = make_desk(clinic=with_creams("LMX4") if after is CLINIC else after, session=before.session)
     page = booking.times(desk.office, case)
     shown = {slot.local_arrive for slot in page.slots if slot.date <= page.first + DAY}
-    assert shown
+    assert bool(shown) == (against is None)
     for date in (page.first - DAY, page.first, page.first + DAY):
         for quarter in range(8 * 4, 18 * 4):
             local = dt.datetime.combine(date, dt.time()) + quarter * dt.timedelta(minutes=15)
-            assert (not ask(desk, local, case=case).reasons) == (local in shown), local
+            found = ask(desk, local, case=case)
+            assert (not found.reasons) == (local in shown), local
+            rules = {each.finding.rule_id for each in found.reasons if each.finding}
+            assert (against in rules) or against is None
+            words = [reason_words(desk.office.clinic, found, each) for each in found.reasons]
+            assert all(words)
 
 
 def test_an_unknown_resource_case_or_calendar_is_refused(desk: Desk) -> None:

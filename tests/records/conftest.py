@@ -43,6 +43,7 @@ def make_app(database_url: str) -> Iterator[MakeApp]:
                 draft_lifetime=dt.timedelta(days=1),
                 link_lifetime=dt.timedelta(days=1),
                 lock_timeout=dt.timedelta(seconds=5),
+                mail_timeout=dt.timedelta(seconds=5),
             ),
             keyring=KeyRing.parse(ring),
             db=db,

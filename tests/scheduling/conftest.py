@@ -10,8 +10,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from intake_plugin.scheduling.claims import ticks
+from intake_plugin.scheduling.clocks import SECOND, seconds
 from intake_plugin.scheduling.hours import Weekly, open_intervals
-from intake_plugin.scheduling.slots import ResourceCalendar, Span, Sweep
+from intake_plugin.scheduling.slots import ResourceCalendar, Slot, Span, Sweep
 
 LONDON = ZoneInfo("Europe/London")
 WEEK: Weekly = dict.fromkeys(range(1, 7), ((dt.time(9), dt.time(13)), (dt.time(14), dt.time(18))))
@@ -21,6 +23,23 @@ SPAN = Span(
     treatment=dt.timedelta(minutes=30),
     after=dt.timedelta(minutes=10),
 )
+
+
+def ticks_of(start: dt.datetime, end: dt.datetime, tick: dt.timedelta) -> range:
+    """Return the ticks that [start, end) touches, as a store of claims counts them."""
+    return ticks(seconds(start), seconds(end, up=True), tick // SECOND)
+
+
+def seats(slot: Slot) -> tuple[str | None, int | None, str | None, int | None]:
+    """Return the practitioner and their lane, the room and its lane."""
+    practitioner, room = slot.practitioner, slot.room
+    return (
+        slot.practitioner_id,
+        practitioner.lane if practitioner else None,
+        slot.room_id,
+        room.lane if room else None,
+    )
+
 
 MakeSweep = Callable[..., Sweep]
 

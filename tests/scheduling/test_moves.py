@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from intake_plugin.scheduling.clocks import Interval
-from intake_plugin.scheduling.moves import Standing, followers, squeeze, window
+from intake_plugin.scheduling.moves import Standing, followers, squeeze
+from intake_plugin.scheduling.series import window
 from intake_plugin.scheduling.slots import Slot, Sweep, by_lane, validate
+from tests.scheduling.conftest import seats
 
 MakeSweep = Callable[..., Sweep]
 LONDON = ZoneInfo("Europe/London")
@@ -131,7 +133,7 @@ def busy(lane: int = 0) -> tuple[int, Interval]:
 
 
 @pytest.mark.parametrize(
-    ("resources", "seats"),
+    ("resources", "expected"),
     [
         ({"ana": {}, "room-1": {}}, ("ana", 0, "room-1", 0)),
         ({"ana": {"busy": by_lane([busy()])}, "room-1": {}}, ("ana", 1, "room-1", 0)),
@@ -147,10 +149,10 @@ def busy(lane: int = 0) -> tuple[int, Interval]:
     ids=["free", "taken", "another is free", "the room", "squeezed in before", "blocked", "not there"],
 )
 def test_squeezing_in_takes_lanes_beyond_only_where_it_must(
-    make_sweep: MakeSweep, resources: dict[str, dict[str, object]], seats: tuple[object, ...] | None
+    make_sweep: MakeSweep, resources: dict[str, dict[str, object]], expected: tuple[object, ...] | None
 ) -> None:
     slot = squeeze(make_sweep(MONDAY, MONDAY, resources=resources), at(MONDAY))
-    assert seats == (slot and (slot.practitioner_id, slot.practitioner_lane, slot.room_id, slot.room_lane))
+    assert expected == (slot and seats(slot))
 
 
 def test_nothing_is_squeezed_in_at_night_or_on_a_forbidden_date(make_sweep: MakeSweep) -> None:

@@ -12,6 +12,7 @@ import pytest
 from intake_plugin.scheduling.claims import Claim
 from intake_plugin.scheduling.clocks import Interval
 from intake_plugin.scheduling.slots import Slot, Span, Sweep, by_lane, days, offers, validate
+from tests.scheduling.conftest import seats
 
 MakeSweep = Callable[..., Sweep]
 LONDON = ZoneInfo("Europe/London")
@@ -66,9 +67,9 @@ def test_the_day_of_a_slot(make_sweep: MakeSweep) -> None:
     slot = only(make_sweep(MONDAY, MONDAY, weekly=weekly, resources={"ana": {}, "room-1": fields}), "13:00")
 
     assert slot.local_treatment.time() == dt.time(14)
-    assert slot.local_end.time() == dt.time(14, 40)
+    assert slot.end.astimezone(slot.zone).time() == dt.time(14, 40)
     assert slot.date == MONDAY
-    assert (slot.practitioner_id, slot.practitioner_lane, slot.room_id, slot.room_lane) == (
+    assert seats(slot) == (
         "ana",
         0,
         "room-1",
@@ -120,7 +121,7 @@ def test_lanes_hold_as_many_sessions_as_they_say(make_sweep: MakeSweep) -> None:
     def lane(claims: tuple[tuple[Interval, ...], ...]) -> int | None:
         sweep = make_sweep(MONDAY, MONDAY, resources={"ana": {"lanes": 2, "busy": claims}, "room-1": {}})
         slot = validate(sweep, local("09:30"))
-        return slot.practitioner_lane if slot else None
+        return slot.practitioner.lane if slot and slot.practitioner else None
 
     assert [lane(()), lane(one), lane(both)] == [0, 1, None]
 
@@ -168,7 +169,7 @@ def test_every_kind_needed_must_be_there(make_sweep: MakeSweep) -> None:
 
     assert arrivals(without_room) == []
     slot = only(replace(without_room, needs=("practitioner",)), "09:00")
-    assert (slot.room_id, slot.room_lane, len(slot.claims)) == (None, None, 1)
+    assert (slot.room, len(slot.claims)) == (None, 1)
 
 
 def test_a_resource_without_hours_serves_nobody(make_sweep: MakeSweep) -> None:
@@ -261,7 +262,7 @@ def test_autumn_offers_no_time_that_reads_twice(make_sweep: MakeSweep) -> None:
             slot.local_arrive,
             slot.local_treatment - minutes(30),
             slot.local_treatment,
-            slot.local_end,
+            slot.end.astimezone(slot.zone).replace(tzinfo=None),
         )
         assert not any(
             moment.date() == sunday and dt.time(1) <= moment.time() < dt.time(2) for moment in printed

@@ -24,6 +24,7 @@ from intake_plugin.scheduling.slots import (
     offers,
     validate,
 )
+from tests.scheduling.conftest import seats, ticks_of
 
 STEP = dt.timedelta(minutes=5)
 MINUTE = dt.timedelta(minutes=1)
@@ -174,10 +175,8 @@ class Oracle:
         for lane in range(resource.lanes):
             claim = Claim(resource.id, lane, start - resource.before, end + resource.after)
             taken = resource.blocked + (resource.busy[lane] if lane < len(resource.busy) else ())
-            wanted = set(claim.ticks(self.sweep.tick))
-            if not any(
-                wanted & set(Claim("", 0, one.starts, one.ends).ticks(self.sweep.tick)) for one in taken
-            ):
+            wanted = set(ticks_of(claim.start, claim.end, self.sweep.tick))
+            if not any(wanted & set(ticks_of(one.starts, one.ends, self.sweep.tick)) for one in taken):
                 seats.append(claim)
         return resource.lanes, seats
 
@@ -206,10 +205,7 @@ class Oracle:
 @settings(deadline=None, max_examples=120)
 @given(cases())
 def test_the_sweep_offers_what_the_rules_allow_and_nothing_else(case: Case) -> None:
-    found = [
-        (slot.arrive, slot.practitioner_id, slot.practitioner_lane, slot.room_id, slot.room_lane)
-        for slot in offers(case.sweep, first=case.first, last=case.last)
-    ]
+    found = [(slot.arrive, *seats(slot)) for slot in offers(case.sweep, first=case.first, last=case.last)]
 
     assert found == list(Oracle(case).offers())
 
@@ -257,7 +253,7 @@ def test_no_two_accepted_visits_share_a_tick_of_a_lane(case: Case, data: st.Data
         for resource in sweep.resources
         for lane in range(resource.lanes)
         for interval in resource.blocked + (resource.busy[lane] if lane < len(resource.busy) else ())
-        for tick in Claim("", 0, interval.starts, interval.ends).ticks(sweep.tick)
+        for tick in ticks_of(interval.starts, interval.ends, sweep.tick)
     }
     for _ in range(20):
         free = offers(sweep, first=case.first, last=case.last)
@@ -265,7 +261,9 @@ def test_no_two_accepted_visits_share_a_tick_of_a_lane(case: Case, data: st.Data
             break
         slot = data.draw(st.sampled_from(free))
         rows = {
-            (claim.resource_id, claim.lane, tick) for claim in slot.claims for tick in claim.ticks(sweep.tick)
+            (claim.resource_id, claim.lane, tick)
+            for claim in slot.claims
+            for tick in ticks_of(claim.start, claim.end, sweep.tick)
         }
         assert not rows & stored
         stored |= rows

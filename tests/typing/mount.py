@@ -5,6 +5,7 @@ An unused `type: ignore` is an error, so every one below stands for a mistake th
 
 from __future__ import annotations
 
+from email.message import EmailMessage
 from typing import assert_type
 
 from flask import Flask, redirect
@@ -26,12 +27,21 @@ def staff_or_login() -> Staff | Response | None:
     return redirect("/login")
 
 
+def send(message: EmailMessage) -> None: ...
+
+
+def send_text(text: str) -> None: ...
+
+
 Intake(db)
 Intake(db, staff=lambda: None)
 Intake(db, staff=lambda: Staff(id="7", name="Ana", role="read"))
 Intake(db, staff=staff_or_login)
 Intake(db, staff_or_login, csp_nonce=lambda: "nonce")
+Intake(db, mailer=send)
 
+Intake(db, mailer=send_text)  # type: ignore[arg-type]
+Intake(db, mailer=lambda: None)  # type: ignore[arg-type,misc]
 Intake()  # type: ignore[call-arg]
 Intake(db, staff=lambda: True)  # type: ignore[arg-type,return-value]
 Intake(db, staff=lambda: "root")  # type: ignore[arg-type,return-value]

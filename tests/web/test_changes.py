@@ -319,6 +319,10 @@ def times_of(page: Page) -> list[str]:
         ({"until_time": "25:00"}, "must be a time"),
         ({"reason": ""}, "Enter the reason"),
         ({"until-year": "9999"}, "must be on or before"),
+        (
+            {"until-year": "2027", "until_time": "09:01"},
+            "One block can last until Tuesday 16 March 2027 at 09:00 at most",
+        ),
     ],
 )
 def test_a_block_that_makes_no_sense_is_refused_in_words(

@@ -8,7 +8,9 @@ from zoneinfo import ZoneInfo
 
 import icalendar
 import pytest
+import sqlalchemy as sa
 
+from intake_plugin.records.tables import Signature
 from intake_plugin.testing import Page, Visitor
 from intake_plugin.web import visit
 from tests.web.conftest import CLINICIAN, DESK, HOME, NOW, WREN, MakeSite, Site
@@ -193,6 +195,17 @@ def test_an_optional_document_can_be_declined_and_a_required_one_cannot(site: Si
     refused = visitor.send("POST", f"{HOME}consent/treatment", [("shown", shown), ("action", "decline")])
     assert refused.status == 404
     assert visitor.get(f"{HOME}times").name != "slots"
+
+
+def test_the_patients_copy_has_what_proves_it(site: Site) -> None:
+    visitor, _ = site.to("done")
+    copy = visitor.get(link(visitor.get(f"{HOME}manage"), "/consent/treatment"))
+    assert "Signed by Wren Okafor on Monday 2 March 2026 at 10:00." in copy.text
+    with site.app.app_context():
+        of_it = sa.select(Signature).where(Signature.document_id == "treatment")
+        signature = site.db.session.scalars(of_it).one()
+        for words in (signature.sha256, signature.chain_head, *signature.text.split("\n\n")):
+            assert " ".join(words.split()) in copy.text
 
 
 def test_another_first_time_and_other_sessions_can_be_chosen_before_booking(site: Site) -> None:

@@ -1,0 +1,251 @@
+"""Sending what the outbox holds: each message once, and none of them lost.
+
+The rules, in words:
+
+- Whoever sends a message first takes a lease on its row, by one conditional UPDATE, and commits it
+  before the mail server hears of anything. Nobody else touches the row until the lease is over.
+- A case's messages go one at a time: its row is locked while a lease is taken, so that two senders
+  cannot overtake each other.
+- What a message says is written anew for every attempt, from what is stored at that moment: however
+  late it leaves, it tells no time that has been changed since. Its Message-ID and its links stay.
+- The row stays until the server has taken the message over. Then its content is wiped.
+- What the server refuses for good, and what was tried for as long as the clinic wants, is kept as
+  undeliverable and shown to the clinic's staff, who can telephone.
+- A process that dies with a lease leaves the row to be tried again when the lease is over. If the
+  server had taken the message a moment before, it is sent a second time with the same Message-ID.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from email.message import EmailMessage
+from typing import Any, Final, cast
+
+import sqlalchemy as sa
+
+from intake_plugin.errors import Busy, MailRefused
+from intake_plugin.journeys.office import Office, keep, transaction
+from intake_plugin.journeys.writing import Stationery, write
+from intake_plugin.posting import Carrier, Failure, failure_of
+from intake_plugin.records.base import UTCDateTime, new_id
+from intake_plugin.records.outbox import MailState, Outgoing
+
+BATCH: Final = 100
+_TRIES: Final = 5
+"""How often the end of an attempt is written down, when the database is busy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What came of one run."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    """`sent`, `later`, `given up`, `needless`: by what became of each message that was tried."""
+    failures: Counter[str] = field(default_factory=Counter)
+    """How often each code or error kept a message from being sent."""
+    unreachable: str = ""
+    """Why the mail server took nothing, where the run ended because of it."""
+
+    @property
+    def given_up(self) -> int:
+        """How many messages nobody will get."""
+        return self.counts["given up"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    id: str
+    case_id: str
+    next_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Leased:
+    """The right to send one message, once; `message` is None where nothing is left to tell."""
+
+    row_id: str
+    token: str
+    attempts: int
+    tried_at: dt.datetime
+    message: EmailMessage | None
+    failure: Failure | None = None
+    """Why it could not be written."""
+
+
+def deliver(
+    desk: Callable[[], Office],
+    carrier: Carrier,
+    stationery: Stationery,
+    *,
+    only: Collection[str] | None = None,
+) -> Delivered:
+    """Send what is due at one clinic, or of it `only` some rows, and return what came of it.
+
+    `desk` returns the clinic's office at the present moment; it is asked again for every message.
+    Each row is tried once at most, and a run ends early when the mail server cannot be reached.
+    """
+    found = Delivered()
+    for due in _all_due(desk, only):
+        leased = _lease(desk(), due, carrier, stationery)
+        if leased is None:
+            continue
+        if leased.message is None and leased.failure is None:
+            _end(desk, leased, MailState.NEEDLESS)
+            found.counts["needless"] += 1
+            continue
+        failure = leased.failure or _send(carrier, leased)
+        found.counts[_settle(desk, leased, failure)] += 1
+        if failure is not None:
+            found.failures[failure.code] += 1
+        if failure is not None and failure.unreachable:
+            return replace(found, unreachable=failure.code)
+    return found
+
+
+def again(office: Office) -> int:
+    """Let what was given up be tried once more, and return how many messages that is."""
+    with transaction(office):
+        statement = (
+            sa.update(Outgoing)
+            .where(Outgoing.clinic_id == office.clinic.id, Outgoing.state == MailState.UNDELIVERABLE)
+            .values(state=MailState.WAITING, next_at=office.now, tried_at=None, ended_at=None)
+        )
+        return _changed(office, statement)
+
+
+def _all_due(desk: Callable[[], Office], only: Collection[str] | None) -> Iterator[_Due]:
+    """Yield what was due when the run began, the longest due first, a batch at a time."""
+    began, last = desk().now, None
+    while batch := _due(desk(), began, last, only):
+        yield from batch
+        last = batch[-1]
+
+
+def _due(office: Office, began: dt.datetime, last: _Due | None, only: Collection[str] | None) -> list[_Due]:
+    found = sa.select(Outgoing.id, Outgoing.case_id, Outgoing.next_at).where(
+        Outgoing.clinic_id == office.clinic.id,
+        Outgoing.state == MailState.WAITING,
+        Outgoing.next_at <= began,
+    )
+    if only is not None:
+        found = found.where(Outgoing.id.in_(only))
+    if last is not None:
+        behind = sa.and_(Outgoing.next_at == last.next_at, Outgoing.id > last.id)
+        found = found.where(sa.or_(Outgoing.next_at > last.next_at, behind))
+    with transaction(office):
+        rows = office.session.execute(found.order_by(Outgoing.next_at, Outgoing.id).limit(BATCH)).all()
+    return [_Due(*row) for row in rows]
+
+
+def _lease(office: Office, due: _Due, carrier: Carrier, stationery: Stationery) -> _Leased | None:
+    """Take the right to send a row, with the message to send; None where somebody else has it."""
+    with suppress(Busy):
+        try:
+            with transaction(office):
+                return _taken(office, due, carrier, stationery)
+        except Busy:
+            raise
+        except Exception as error:  # whatever cannot be written: the row must say so, and not be lost
+            failure = failure_of(error) if isinstance(error, MailRefused) else Failure(type(error).__name__)
+        with transaction(office):
+            return _taken(office, due, carrier, stationery, failure)
+    return None
+
+
+def _taken(
+    office: Office, due: _Due, carrier: Carrier, stationery: Stationery, failure: Failure | None = None
+) -> _Leased | None:
+    case = keep(office, due.case_id)
+    if case is None or _being_sent(office, due):
+        return None
+    token = new_id()
+    claim = (
+        sa.update(Outgoing)
+        .where(*_row(office, due.id), Outgoing.state == MailState.WAITING, Outgoing.next_at <= office.now)
+        .values(
+            lease=token,
+            next_at=office.now + carrier.longest,
+            attempts=Outgoing.attempts + 1,
+            tried_at=sa.func.coalesce(Outgoing.tried_at, sa.literal(office.now, UTCDateTime())),
+        )
+    )
+    if not _changed(office, claim):
+        return None
+    row = office.session.scalars(
+        sa.select(Outgoing).where(*_row(office, due.id)).execution_options(populate_existing=True)
+    ).one()
+    message = None if failure else write(office, case, row, stationery)
+    return _Leased(due.id, token, row.attempts, row.tried_at or office.now, message, failure)
+
+
+def _row(office: Office, row_id: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return Outgoing.clinic_id == office.clinic.id, Outgoing.id == row_id
+
+
+def _being_sent(office: Office, due: _Due) -> bool:
+    """Whether some message of the case is on its way at this moment."""
+    found = sa.select(Outgoing.id).where(
+        Outgoing.clinic_id == office.clinic.id,
+        Outgoing.case_id == due.case_id,
+        Outgoing.state == MailState.WAITING,
+        Outgoing.lease.is_not(None),
+        Outgoing.next_at > office.now,
+    )
+    return office.session.scalar(found.limit(1)) is not None
+
+
+def _changed(office: Office, statement: sa.Update) -> int:
+    result = office.session.execute(statement, execution_options={"synchronize_session": False})
+    return cast("sa.CursorResult[Any]", result).rowcount
+
+
+def _send(carrier: Carrier, leased: _Leased) -> Failure | None:
+    try:
+        carrier.send(cast("EmailMessage", leased.message))
+    except Exception as error:  # a mailer may be anybody's, and its failure must not cost the row
+        return failure_of(error)
+    return None
+
+
+def _settle(desk: Callable[[], Office], leased: _Leased, failure: Failure | None) -> str:
+    """Write down how an attempt ended, and return the word for it."""
+    if failure is None:
+        _end(desk, leased, MailState.SENT)
+        return "sent"
+    office = desk()
+    policy = office.clinic.mail
+    if policy is None or failure.lasting or office.now >= leased.tried_at + policy.give_up_after:
+        _end(desk, leased, MailState.UNDELIVERABLE, failure.code)
+        return "given up"
+    next_at = office.now + policy.wait_after(leased.attempts)
+    _write_down(desk, leased, {"lease": None, "next_at": next_at, "error": failure.code})
+    return "later"
+
+
+def _end(desk: Callable[[], Office], leased: _Leased, state: MailState, error: str = "") -> None:
+    values: dict[str, Any] = {"state": state, "lease": None, "error": error, "ended_at": desk().now}
+    if state != MailState.UNDELIVERABLE:
+        values["content_sealed"] = None
+    _write_down(desk, leased, values)
+
+
+def _write_down(desk: Callable[[], Office], leased: _Leased, values: dict[str, Any]) -> None:
+    """Change a row for as long as the lease on it is ours.
+
+    That it was sent must be known to the next run, so a busy database is asked more than once.
+    """
+    for attempt in range(_TRIES):
+        office = desk()
+        statement = sa.update(Outgoing).where(*_row(office, leased.row_id), Outgoing.lease == leased.token)
+        try:
+            with transaction(office):
+                _changed(office, statement.values(values))
+        except Busy:
+            if attempt == _TRIES - 1:
+                raise
+        else:
+            return
