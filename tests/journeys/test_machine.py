@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -26,8 +27,19 @@ from hypothesis.stateful import (
 from sqlalchemy.orm import Session
 
 from intake_plugin.errors import OutOfTurn, TimeTaken, TooLate
-from intake_plugin.journeys import blocking, booking, changing, holding, upkeep
+from intake_plugin.journeys import (
+    blocking,
+    booking,
+    busy,
+    changing,
+    consent,
+    holding,
+    intake,
+    review,
+    upkeep,
+)
 from intake_plugin.journeys.office import Office
+from intake_plugin.journeys.review import Ruling
 from intake_plugin.journeys.times import gap_of, session_of
 from intake_plugin.records import audit
 from intake_plugin.records.base import add_tables_to
@@ -37,41 +49,48 @@ from intake_plugin.records.tables import (
     Appointment,
     AppointmentState,
     Block,
+    BusyReading,
+    BusyTime,
     Case,
     CaseState,
     Claim,
+    Decision,
     Occupancy,
     Series,
+    Verdict,
 )
+from intake_plugin.scheduling.slots import Slot
 from intake_plugin.state import KEY, Staff, State
 from intake_plugin.testing import clinic, keys
 from tests.journeys.conftest import CLINIC, NOW, SETTINGS, Desk
 from tests.journeys.mailing import policy
+from tests.journeys.test_busy import text
 
-PATIENTS = 5
+PATIENTS = 4
 PICK = st.integers(0, 10_000)
 """Which of what is there, counted round."""
 WHO = st.integers(0, PATIENTS - 1)
 STAFF = Staff(id="7", name="Dr Ana Ruiz", role="decide")
 LEAD = dt.timedelta(days=30)
+RESOURCES = [
+    {"id": "ana", "kind": "practitioner", "name": "Ana"},
+    {"id": "ben", "kind": "practitioner", "name": "Ben", "before": "PT5M"},
+    {"id": "room", "kind": "room", "name": "Room", "after": "PT10M"},
+]
 TWO_AND_ONE = replace(
-    CLINIC,
-    mail=policy(reminders=["P30D"]),
-    resources=clinic(
-        resources=[
-            {"id": "ana", "kind": "practitioner", "name": "Ana"},
-            {"id": "ben", "kind": "practitioner", "name": "Ben", "before": "PT5M"},
-            {"id": "room", "kind": "room", "name": "Room", "after": "PT10M"},
-        ]
-    ).resources,
+    CLINIC, mail=policy(reminders=["P30D"]), resources=clinic(resources=RESOURCES).resources
 )
 """One room for two practitioners, so that the room is what runs out. Not every session gets a reminder."""
 
 
-@pytest.fixture(scope="module")
-def office() -> Iterator[Office]:
+EXAMPLES, ON_SERVERS = 30, 6
+"""How many lives of the clinic are tried on SQLite, and on each server, which is slower to ask."""
+
+
+@pytest.fixture
+def office(database_url: str, tmp_path: Path) -> Iterator[Office]:
     app, db = Flask("machine"), SQLAlchemy()
-    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    app.config["SQLALCHEMY_DATABASE_URI"] = database_url
     db.init_app(app)
     add_tables_to(db.metadata)
     keyring = KeyRing.parse(keys())
@@ -79,7 +98,10 @@ def office() -> Iterator[Office]:
     with app.app_context():
         db.create_all()
         with Session(db.engine) as session:
-            made = Office(clinic=TWO_AND_ONE, session=session, settings=SETTINGS, keyring=keyring, now=NOW)
+            calendar = {"resource": "ben", "source": str(tmp_path / "ben.ics"), "stale_after": "P1D"}
+            elsewhere = clinic(resources=RESOURCES, busy=[calendar | {"stale": "warn"}]).busy
+            profile = replace(TWO_AND_ONE, busy=elsewhere)
+            made = Office(clinic=profile, session=session, settings=SETTINGS, keyring=keyring, now=NOW)
             for _ in range(PATIENTS):
                 Desk(made).signed()
             yield made
@@ -87,9 +109,11 @@ def office() -> Iterator[Office]:
 
 
 class Visits(RuleBasedStateMachine):
-    """Five patients and the staff of one clinic; `start` is its desk."""
+    """Some patients and the staff of one clinic; `start` is its desk."""
 
     start: ClassVar[Office]
+    cases: ClassVar[Sequence[Mapping[str, Any]]]
+    """The patients' cases as they were at the beginning."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,14 +124,23 @@ class Visits(RuleBasedStateMachine):
     def session(self) -> Session:
         return self.office.session
 
-    @initialize()
-    def begin(self) -> None:
-        for table in (Outgoing, Claim, Occupancy, Block, Appointment, Series):
+    @initialize(first=st.lists(st.sampled_from(["hold", "book", "book"]), max_size=PATIENTS))
+    def begin(self, first: list[str]) -> None:
+        """Begin anew; the first patients have come some way already, so that there is something to change."""
+        tables = (Outgoing, Claim, Occupancy, Block, Appointment, Series, Decision, BusyTime, BusyReading)
+        for table in tables:
             self.session.execute(sa.delete(table))
-        self.session.expire_all()
-        for case in self.session.scalars(sa.select(Case)):
-            case.state, case.plan = CaseState.BOOKING, None
+        cases = Case.__table__
+        for row in self.cases:
+            mine = sa.update(Case).where(cases.c.id == row["id"]).values(row)
+            self.session.execute(mine, execution_options={"synchronize_session": False})
         self.session.commit()
+        self.session.expire_all()
+        for who, way in enumerate(first):
+            case = self.case(who)
+            chosen = Desk(self.office).plan(case, 7 * who)
+            if way == "book":
+                booking.confirm(self.office, case, chosen)
 
     def case(self, who: int) -> Case:
         found = self.session.scalars(sa.select(Case).order_by(Case.id)).all()
@@ -136,9 +169,21 @@ class Visits(RuleBasedStateMachine):
         if case.state != CaseState.BOOKING:
             return
         slots = booking.times(self.office, case, practitioner_id=asked).slots
+        self.keeps_clear(slots)
         if slots:
             arrive = slots[pick % len(slots)].arrive
             self.attempt(lambda: booking.choose_first(self.office, case, arrive, practitioner_id=asked))
+
+    def keeps_clear(self, slots: Sequence[Slot]) -> None:
+        """Nothing is offered over what staff blocked or what a calendar elsewhere calls busy."""
+        blocks = self.session.execute(sa.select(Block.resource_id, Block.start_at, Block.end_at)).all()
+        busy_times = self.session.execute(sa.select(sa.literal("ben"), BusyTime.start_at, BusyTime.end_at))
+        for resource_id, start, end in [*blocks, *busy_times]:
+            for slot in slots:
+                assert not any(
+                    claim.resource_id == resource_id and claim.start < end and start < claim.end
+                    for claim in slot.claims
+                )
 
     @rule(who=WHO, pick=PICK)
     def change(self, who: int, pick: int) -> None:
@@ -234,6 +279,51 @@ class Visits(RuleBasedStateMachine):
         blocks = self.session.scalars(sa.select(Block.id).order_by(Block.id)).all()
         blocking.unblock(self.office, STAFF, blocks[pick % len(blocks)])
 
+    @rule(starts=st.lists(st.integers(0, 60 * 24), max_size=4), hours=st.integers(1, 8))
+    def read_calendar(self, starts: list[int], hours: int) -> None:
+        spans = [
+            (NOW + dt.timedelta(hours=24 + start), NOW + dt.timedelta(hours=24 + start + hours))
+            for start in starts
+        ]
+        (calendar,) = self.office.clinic.busy
+        Path(calendar.source).write_text(text(*spans), encoding="utf-8")
+        before = self.stored()
+        assert busy.refresh(self.office, calendar, afresh=True).result == "read"
+        assert self.stored() == before, "who is booked stays booked"
+
+    @rule(pick=PICK, other=PICK)
+    def overlap(self, pick: int, other: int) -> None:
+        """Put a session over another one, or over a block, or where it is free after all."""
+        appointment, standing = self.booked(pick), self.booked(other)
+        if appointment is None or standing is None:
+            return
+        case = self.session.get_one(Case, (TWO_AND_ONE.id, appointment.case_id))
+        ordinal, chosen = appointment.ordinal, {appointment.ordinal: standing.arrive_at}
+
+        def act() -> None:
+            plan = changing.plan_move(self.office, case, ordinal, chosen, staff=STAFF, overlap=True)
+            changing.move(self.office, case, ordinal, plan.arrivals, staff=STAFF, reason="Sisters")
+
+        self.attempt(act)
+
+    @rule(who=WHO)
+    def decline(self, who: int) -> None:
+        case = self.case(who)
+        ruling = Ruling(verdict=Verdict.DECLINE, note="Not now.", version=case.version)
+        self.attempt(lambda: review.decide(self.office, STAFF, case.reference, ruling))
+
+    @rule(who=WHO)
+    def reopen(self, who: int) -> None:
+        case = self.case(who)
+        self.attempt(lambda: intake.reopen(self.office, case))
+
+    @rule(who=WHO)
+    def submit_again(self, who: int) -> None:
+        case = self.case(who)
+        if case.state == CaseState.DRAFT:
+            intake.submit(self.office, case, shown=intake.answers_hash(case))
+            consent.proceed(self.office, case)
+
     @invariant()
     def claims_are_those_of_the_stretches(self) -> None:
         stretches = self.session.scalars(sa.select(Occupancy)).all()
@@ -320,10 +410,12 @@ class Visits(RuleBasedStateMachine):
 
 
 def test_whatever_they_do_what_is_stored_stays_true(office: Office) -> None:
+    on_sqlite = office.session.get_bind(Case).dialect.name == "sqlite"
+    cases = [dict(row) for row in office.session.execute(sa.select(Case.__table__)).mappings()]
     run_state_machine_as_test(
-        type("VisitsHere", (Visits,), {"start": office}),
+        type("VisitsHere", (Visits,), {"start": office, "cases": cases}),
         settings=settings(
-            max_examples=30,
+            max_examples=EXAMPLES if on_sqlite else ON_SERVERS,
             stateful_step_count=20,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
