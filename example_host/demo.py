@@ -177,7 +177,7 @@ class Visit:
         self.patient = patient
         self.state = state
         self.now = patient.begins
-        protocols = sorted(patient.clinic.treatments)
+        protocols = sorted(patient.clinic.offered)
         wanted = "microneedling" if patient.rng.random() < 0.8 else patient.rng.choice(protocols)
         self.case, _ = access.begin(self.office, protocol_id=wanted, locale=patient.clinic.languages[0])
 

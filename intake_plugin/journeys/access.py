@@ -143,6 +143,7 @@ def leave(office: Office, raw: str) -> None:
         found = tokens.find(office.session, office.clinic.id, raw, TokenPurpose.SESSION, office.now)
         if found is not None:
             found.revoked_at = office.now
+            note(office, found.case, "leave", {})
 
 
 def set_locale(office: Office, case: Case, locale: str) -> None:

@@ -98,7 +98,7 @@ def latest_end(office: Office, start: dt.datetime) -> dt.datetime:
 def block(
     office: Office, staff: Staff, resource_id: str, start: dt.datetime, end: dt.datetime, reason: str
 ) -> Block:
-    """Take [start, end), both aware, from a resource.
+    """Take [start, end), both aware, from a resource; the same block sent twice is one.
 
     Raises NotFound for a resource the clinic does not have, ReadOnly for an account that may only read,
     ValueError for a block that ends before it starts, is longer than the clinic allows, or has no
@@ -110,6 +110,8 @@ def block(
     if end <= start or end > latest_end(office, start) or not reason.strip():
         raise ValueError("A block ends after it starts, is no longer than the clinic allows, and says why.")
     with transaction(office):
+        if same := _same(office, resource_id, start, end, reason):
+            return same
         made = Block(
             clinic_id=office.clinic.id,
             resource_id=resource_id,
@@ -124,6 +126,20 @@ def block(
         office.session.flush()
         _note(office, staff, "block", made)
     return made
+
+
+def _same(
+    office: Office, resource_id: str, start: dt.datetime, end: dt.datetime, reason: str
+) -> Block | None:
+    found = office.session.scalars(
+        sa.select(Block).where(
+            Block.clinic_id == office.clinic.id,
+            Block.resource_id == resource_id,
+            Block.start_at == start,
+            Block.end_at == end,
+        )
+    )
+    return next((block for block in found if block.reason == reason), None)
 
 
 def unblock(office: Office, staff: Staff, block_id: str) -> None:

@@ -182,7 +182,7 @@ def _scratch_clinic(clinic: Clinic) -> Clinic:
         kinds.setdefault(resource.kind, resource)
     alone = tuple(replace(resource, lanes=1, treatments=(), closures=()) for resource in kinds.values())
     protocol_id, treatment = next(iter(clinic.treatments.items()))
-    bare = replace(treatment, protocol=_bare(treatment.protocol), numbing=NumbingPolicy())
+    bare = replace(treatment, protocol=_bare(treatment.protocol), numbing=NumbingPolicy(), retired=False)
     # No mail: the patients of a race have no address.
     return replace(
         clinic,

@@ -13,7 +13,7 @@ from intake_plugin.journeys import access, booking, intake
 from intake_plugin.journeys.consent import DocumentState, documents
 from intake_plugin.records.tables import Appointment, CaseState
 from intake_plugin.web import forms
-from intake_plugin.web.booking_pages import product_names
+from intake_plugin.web.booking_pages import any_standing, product_names
 from intake_plugin.web.change_pages import patient_changes
 from intake_plugin.web.forms import AnswersForm
 from intake_plugin.web.i18n import _
@@ -47,6 +47,7 @@ def manage(visit: Visit) -> ResponseReturnValue:
         case=case,
         state="retired" if retired else case.state.value,
         appointments=appointments,
+        standing=any_standing(appointments),
         products=product_names(visit, appointments),
         changes=patient_changes(visit, appointments if case.state == CaseState.BOOKED else ()),
         documents=() if retired else _signed(visit),

@@ -305,18 +305,23 @@ def _problem_words(planned: booking.PlannedSession) -> str | None:
 def done(visit: Visit) -> ResponseReturnValue:
     """Confirm the booked series: reference, dates, numbing times, calendar files, care."""
     booked = booking.booked(visit.office, visit.own)
+    standing = any_standing([session.appointment for session in booked.sessions])
     return show(
         visit,
         "done.html",
         page="done",
-        heading=_("Your sessions are booked"),
+        heading=_("Your sessions are booked") if standing else _("Your sessions have been cancelled"),
         case=visit.own,
-        identity=intake.identity_of(visit.own),
         sessions=booked.sessions,
         products=product_names(visit, [session.appointment for session in booked.sessions]),
         care=care_groups(booked.sessions[0].care if booked.sessions else ()),
         cancelled=AppointmentState.CANCELLED,
     )
+
+
+def any_standing(appointments: Iterable[Appointment]) -> bool:
+    """Whether any of a case's sessions has not been cancelled."""
+    return any(each.state == AppointmentState.BOOKED for each in appointments)
 
 
 def product_names(visit: Visit, appointments: Sequence[Appointment]) -> dict[str, str]:

@@ -10,7 +10,6 @@ from flask.typing import ResponseReturnValue
 from intake_plugin.fetching import place_of
 from intake_plugin.journeys import busy
 from intake_plugin.journeys.busy import OVERLAPS_SHOWN, Freshness
-from intake_plugin.state import current_staff
 from intake_plugin.web.i18n import _, format_duration
 from intake_plugin.web.render import show
 from intake_plugin.web.visit import Visit
@@ -41,7 +40,6 @@ def calendars(visit: Visit) -> ResponseReturnValue:
         overlaps=overlaps,
         more=len(overlaps) == OVERLAPS_SHOWN,
         resources=names,
-        staff=current_staff(),
     )
 
 

@@ -300,7 +300,6 @@ def _overlap_page(side: Side, form: AnswersForm, *mistakes: Mistake) -> Response
         mistakes=mistakes,
         form=form,
         times=found,
-        staff=side.staff,
     )
     return html, MISTAKEN if mistakes else 200
 

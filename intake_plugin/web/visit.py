@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
-from flask import Response, g, request, url_for
+from flask import Response, current_app, g, request, url_for
 
 from intake_plugin.errors import JourneyError
 from intake_plugin.journeys import access
@@ -150,29 +150,23 @@ def set_cookie(
     response: Response, visit: Visit, name: str, value: str, *, max_age: dt.timedelta | None = None
 ) -> Response:
     """Set a cookie that only this clinic's pages see and no script reads."""
-    embedded = bool(visit.office.settings.embed)
-    response.set_cookie(
-        name,
-        value,
-        max_age=max_age,
-        path=visit.url("start"),
-        secure=embedded or request.is_secure,
-        httponly=True,
-        samesite="None" if embedded else "Lax",
-        partitioned=embedded,
-    )
+    response.set_cookie(name, value, max_age=max_age, httponly=True, **_attributes(visit))
     return response
 
 
 def forget(response: Response, visit: Visit, name: str) -> Response:
     """Delete a cookie of this clinic's pages."""
-    embedded = bool(visit.office.settings.embed)
-    response.delete_cookie(
-        name,
-        path=visit.url("start"),
-        secure=embedded or request.is_secure,
-        httponly=True,
-        samesite="None" if embedded else "Lax",
-        partitioned=embedded,
-    )
+    response.delete_cookie(name, httponly=True, **_attributes(visit))
     return response
+
+
+def _attributes(visit: Visit) -> dict[str, Any]:
+    embedded = bool(visit.office.settings.embed)
+    # A site whose own cookies are for https only is behind it, also where a proxy hides that.
+    secure = embedded or request.is_secure or current_app.config["SESSION_COOKIE_SECURE"]
+    return {
+        "path": visit.url("start"),
+        "secure": secure,
+        "samesite": "None" if embedded else "Lax",
+        "partitioned": embedded,
+    }

@@ -139,6 +139,10 @@ def test_a_patient_books_a_course(
         seen.append(name)
     assert list(dict.fromkeys(seen)) == STEPS
     assert complaints == []
+    page.emulate_media(media="print")
+    for care in page.locator(".intake-care").all():
+        assert (care.bounding_box() or {"height": 0})["height"] > 0, "the printed page leaves care notes out"
+    page.emulate_media(media="screen")
     with page.expect_download() as download:
         page.locator('main a[type="text/calendar"]').first.click()
     file = tmp_path / "series.ics"

@@ -16,7 +16,7 @@ from intake_plugin.errors import Busy, NotFound, OutOfTurn, Stale
 from intake_plugin.journeys import access
 from intake_plugin.journeys.office import Office
 from intake_plugin.records import tokens
-from intake_plugin.records.tables import Case, Token, TokenPurpose
+from intake_plugin.records.tables import AuditEntry, Case, Token, TokenPurpose
 from tests.journeys.conftest import CLINIC, NOW, SETTINGS, Desk
 
 BORN = dt.date(1990, 5, 17)
@@ -26,6 +26,9 @@ def test_the_cookie_opens_the_case_until_the_device_is_forgotten(desk: Desk) -> 
     case, raw = access.begin(desk.office, protocol_id="microneedling", locale="en")
     assert access.current(desk.office, raw) is case
     access.leave(desk.office, raw)
+    last = desk.session.scalars(sa.select(AuditEntry).order_by(AuditEntry.seq.desc())).first()
+    assert last is not None
+    assert (last.action, last.object_id) == ("leave", case.id)
     assert access.current(desk.office, raw) is None
 
 

@@ -62,6 +62,14 @@ def test_it_prints_what_happened_and_leaves_the_database_as_it_was(
     assert rows(make_desk()) == before
 
 
+def test_a_clinic_that_has_retired_everything_still_proves_its_database(mounted: Flask) -> None:
+    treatments = {key: replace(each, retired=True) for key, each in CLINIC.treatments.items()}
+    mounted.extensions[KEY].clinics["north"] = replace(CLINIC, treatments=treatments)
+    result = run(mounted)
+    assert result.exit_code == 0, result.output
+    assert "winners 3" in result.output
+
+
 def test_an_overlap_is_an_exit_code(mounted: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(races, "_overlaps", lambda office: 1)
     result = run(mounted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 from pathlib import Path
@@ -57,6 +58,27 @@ def test_every_python_example_runs(path: Path, site_folder: Path) -> None:
 def test_every_link_inside_the_project_leads_to_a_file(path: Path) -> None:
     targets = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text())
     assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def shown() -> dict[str, set[str]]:
+    """Return what the pages hand to each template, besides what every page has."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "intake_plugin" / "web").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "show":
+                template = ast.literal_eval(node.args[1])
+                found.setdefault(template, set()).update(each.arg or "" for each in node.keywords)
+    return {name: values - {"page", "heading", "back", "mistakes"} for name, values in found.items()}
+
+
+def test_a_site_that_overrides_a_page_is_told_what_the_page_gets() -> None:
+    told: dict[str, set[str]] = {}
+    for line in (ROOT / "docs" / "theming.md").read_text().splitlines():
+        if line.startswith("| `") and ".html` |" in line:
+            pages, values = line.strip("| ").split(" | ")
+            for page in re.findall("`([^`]+)`", pages):
+                told[page] = set(re.findall("`([^`]+)`", values))
+    assert told == {name: values for name, values in shown().items() if values}
 
 
 def test_the_readme_has_two_commands_each_whole_by_itself() -> None:

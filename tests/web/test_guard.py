@@ -58,6 +58,11 @@ def test_the_cookie_is_for_these_pages_and_no_script(site: Site) -> None:
     assert "Secure" in secure.split("; ")
 
 
+def test_a_site_behind_a_proxy_says_by_its_own_cookie_that_it_has_https(make_site: MakeSite) -> None:
+    cookie = make_site(SESSION_COOKIE_SECURE=True).app.test_client().post(HOME).headers["Set-Cookie"]
+    assert "Secure" in cookie.split("; ")
+
+
 def test_in_a_frame_elsewhere_the_cookie_is_kept_apart(make_site: MakeSite) -> None:
     site = make_site(INTAKE_EMBED="https://partner.example")
     attributes = set(site.app.test_client().post(HOME).headers["Set-Cookie"].split("; "))
