@@ -65,32 +65,39 @@ class MailServer:
 
 @contextmanager
 def mail_server(*, tls: ssl.SSLContext | None = None, utf8: bool = True) -> Iterator[MailServer]:
-    """Serve on a port of the system's choice; `tls` offers STARTTLS and `utf8` SMTPUTF8."""
-    handler, loop = MailServer(), asyncio.new_event_loop()
+    """Serve on a port of the system's choice; `tls` offers STARTTLS and `utf8` SMTPUTF8.
+
+    The loop lives in a thread of its own altogether: a browser's test may have one in this thread.
+    """
+    handler, ready, over = MailServer(), threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
 
     def speak() -> SMTP:
         return SMTP(
             handler, loop=loop, hostname="mail.test", ident="test", tls_context=tls, enable_SMTPUTF8=utf8
         )
 
-    server = loop.run_until_complete(loop.create_server(speak, "127.0.0.1", 0))
-    handler.port = server.sockets[0].getsockname()[1]
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield handler
-    finally:
-        loop.call_soon_threadsafe(server.close)
-        asyncio.run_coroutine_threadsafe(_hang_up(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
-        loop.run_until_complete(loop.shutdown_asyncgens())
+    async def serve() -> None:
+        server = await loop.create_server(speak, "127.0.0.1", 0)
+        handler.port = server.sockets[0].getsockname()[1]
+        ready.set()
+        await over.wait()
+        server.close()
+        # Whoever is still talking is hung up on.
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def run() -> None:
+        loop.run_until_complete(serve())
         loop.close()
 
-
-async def _hang_up() -> None:
-    """End every conversation that is still going on."""
-    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        assert ready.wait(30)
+        yield handler
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(30)
