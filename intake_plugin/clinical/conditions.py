@@ -101,7 +101,7 @@ def _is_date(answer: PartialDate) -> bool:
 
 
 class Known:
-    """What one answer set tells on one day; remembers which questions are asked.
+    """What one answer set tells on one day; remembers what dozens of rules and cautions ask again.
 
     `answered_on` is the day of the answers, where that is not `today`: no past date is later than it.
     `derived` fixes derived values instead of working them out, which lets the linter try each.
@@ -120,7 +120,7 @@ class Known:
         self.answers = answers
         self.today = today
         self._answered_on = answered_on or today
-        self._fixed = derived or {}
+        self._derived: dict[str, int | None] = dict(derived or {})
         self._asked: dict[str, Truth] = {BIRTH_DATE: True}
         self._fitting: dict[str, Answer | None] = {}
 
@@ -164,7 +164,6 @@ class Known:
 
     def answer(self, link_id: str) -> Answer | None:
         """Return the answer to a question, or None when there is none that fits ("unsure" neither)."""
-        # Dozens of rules and cautions look at the same few answers.
         if link_id not in self._fitting:
             self._fitting[link_id] = self._fitted(link_id)
         return self._fitting[link_id]
@@ -189,10 +188,11 @@ class Known:
 
     def derived(self, name: str) -> int | None:
         """Return a derived value: completed years, or a banded score; None when a part is unknown."""
-        if name in self._fixed:
-            return self._fixed[name]
-        value = self.protocol.derived_values[name]
-        return self.age(value.questions[0]) if value.kind == "age" else self._score(value)
+        if name not in self._derived:
+            value = self.protocol.derived_values[name]
+            age = value.kind == "age"
+            self._derived[name] = self.age(value.questions[0]) if age else self._score(value)
+        return self._derived[name]
 
     def _enabled(self, question: Question) -> Truth:
         if question.optional_rule in self.protocol.switched_off:

@@ -221,7 +221,7 @@ def offers(sweep: Sweep, *, first: dt.date, last: dt.date, practitioner_id: str 
     `practitioner_id` asks for one practitioner; nothing is offered for an unknown one.
     """
     found = board(sweep, first=first, last=last, practitioner_id=practitioner_id)
-    return [slot for day in found.days for slot in found.slots(day, found.free_on(day))]
+    return [slot for day in found.days for slot in found.slots(day)]
 
 
 def validate(sweep: Sweep, arrive: dt.datetime, *, practitioner_id: str | None = None) -> Slot | None:
@@ -270,6 +270,10 @@ class _Resource:
         return lost
 
 
+_Lanes = Sequence[tuple[ResourceCalendar, int, bytearray]]
+_DAY_END = attrgetter("end")
+
+
 @dataclass(frozen=True, slots=True)
 class Board:
     """Arrivals in order, with 1 in `free` where every kind needed has a free lane.
@@ -284,10 +288,6 @@ class Board:
     resources: dict[Kind, list[_Resource]]
     free: bytes
 
-    def free_on(self, day: Day) -> Iterator[int]:
-        """Yield the index of each arrival of a day that can be had."""
-        return compress(range(day.first, day.end), self.free[day.first : day.end])
-
     def walls(self, day: Day) -> list[tuple[int, int]]:
         """Return the index of each arrival of a day that can be had, with its time of day in seconds."""
         found: list[tuple[int, int]] = []
@@ -301,22 +301,29 @@ class Board:
 
     def slot(self, index: int) -> Slot:
         """Return the slot of an arrival that can be had."""
-        day = self.days[bisect_right(self.days, index, key=attrgetter("end"))]
-        return next(self.slots(day, (index,)))
+        return self._slot(index, *self._order(self.days[bisect_right(self.days, index, key=_DAY_END)]))
 
-    def slots(self, day: Day, indexes: Iterable[int]) -> Iterator[Slot]:
-        """Yield the slots of some arrivals of a day that can be had."""
-        held = self.sweep.held.get(day.date, ())
-        order = {kind: _fairest_first(resources, day, held) for kind, resources in self.resources.items()}
-        practitioners, rooms = order.get("practitioner", ()), order.get("room", ())
-        for index in indexes:
-            yield Slot(
-                instant(self.arrivals[index]),
-                self.sweep.span,
-                self.sweep.zone,
-                _first_free(practitioners, index),
-                _first_free(rooms, index),
-            )
+    def slots(self, day: Day) -> list[Slot]:
+        """Return the slots of a day, in order."""
+        practitioners, rooms = self._order(day)
+        free = compress(range(day.first, day.end), self.free[day.first : day.end])
+        return [self._slot(index, practitioners, rooms) for index in free]
+
+    def _order(self, day: Day) -> tuple[_Lanes, _Lanes]:
+        """Return the lanes of practitioners and of rooms in the order in which they are given on a day."""
+        find, held = self.resources.get, self.sweep.held.get(day.date, ())
+        return _fairest_first(find("practitioner", ()), day, held), _fairest_first(
+            find("room", ()), day, held
+        )
+
+    def _slot(self, index: int, practitioners: _Lanes, rooms: _Lanes) -> Slot:
+        return Slot(
+            instant(self.arrivals[index]),
+            self.sweep.span,
+            self.sweep.zone,
+            _first_free(practitioners, index),
+            _first_free(rooms, index),
+        )
 
 
 class Part(NamedTuple):
@@ -481,16 +488,14 @@ def _require_order(where: str, intervals: Sequence[Interval]) -> None:
         )
 
 
-def _fairest_first(
-    resources: Sequence[_Resource], day: Day, held: Container[tuple[str, int]]
-) -> list[tuple[ResourceCalendar, int, bytearray]]:
+def _fairest_first(resources: Sequence[_Resource], day: Day, held: Container[tuple[str, int]]) -> _Lanes:
     """Return the lanes of some resources in the order in which they are given on a day."""
     ordered = sorted(resources, key=lambda each: (each.lost(day), each.calendar.id))
     lanes = [(each.calendar, number, lane) for each in ordered for number, lane in enumerate(each.lanes)]
     return sorted(lanes, key=lambda each: (each[0].id, each[1]) not in held) if held else lanes
 
 
-def _first_free(lanes: Sequence[tuple[ResourceCalendar, int, bytearray]], index: int) -> Seat | None:
+def _first_free(lanes: _Lanes, index: int) -> Seat | None:
     for calendar, number, free in lanes:
         if free[index]:
             return Seat(calendar.id, number, calendar.before, calendar.after)
