@@ -9,7 +9,7 @@ import pytest
 
 from intake_plugin.journeys import blocking
 from intake_plugin.journeys.blocking import SHOWN
-from intake_plugin.records.tables import Appointment, AppointmentState, Occupancy
+from intake_plugin.records.tables import Appointment, AppointmentState, Occupancy, Series
 from intake_plugin.state import Staff
 from tests.journeys.conftest import CLINIC, NOW, Desk
 
@@ -32,10 +32,12 @@ def test_of_many_sessions_inside_a_block_the_first_are_listed_and_the_rest_count
     cases = [desk.begun() for _ in range(SHOWN + more)]
     for number, case in enumerate(cases):
         start = NOW + dt.timedelta(days=1 + number)
+        desk.session.add(Series(clinic_id=CLINIC.id, id=case.id, case_id=case.id, created_at=NOW))
+        desk.session.flush()
         appointment = Appointment(
             clinic_id=CLINIC.id,
             id=case.id,
-            series_id="series",
+            series_id=case.id,
             case_id=case.id,
             ordinal=1,
             count=1,
