@@ -122,28 +122,8 @@ def _describe(visit: Visit, error: JourneyError) -> Problem:
                 _("Show it again"),
                 _again(),
             )
-        case NoTreatment() if visit.desk:
-            return Problem(
-                409,
-                _("The clinic’s profile no longer has this treatment"),
-                _(
-                    "Ask whoever runs this site to put “%(protocol)s” back into the profile, with “retired = "
-                    "true” if you no longer offer it.",
-                    protocol=error.protocol_id,
-                ),
-                *onward,
-            )
         case NoTreatment():
-            return Problem(
-                409,
-                _("The clinic has changed what it offers here"),
-                _(
-                    "Your answers and everything you have booked are kept, but this page cannot show them. "
-                    "Call the clinic: %(telephone)s.",
-                    telephone=visit.clinic.contact.telephone,
-                ),
-                *(_sessions(visit) or onward),
-            )
+            return _no_treatment(visit, error)
         case ReadOnly():
             return Problem(
                 403,
@@ -251,6 +231,30 @@ def _not_found(visit: Visit) -> Problem:
         _("There is nothing at this address"),
         _("The link may be old or incomplete. Your answers are not affected."),
         *_onward(visit),
+    )
+
+
+def _no_treatment(visit: Visit, error: NoTreatment) -> Problem:
+    if visit.desk:
+        return Problem(
+            409,
+            _("The clinic’s profile no longer has this treatment"),
+            _(
+                "Ask whoever runs this site to put “%(protocol)s” back into the profile, with “retired = "
+                "true” if you no longer offer it.",
+                protocol=error.protocol_id,
+            ),
+            *_onward(visit),
+        )
+    return Problem(
+        409,
+        _("The clinic has changed what it offers here"),
+        _(
+            "Your answers and everything you have booked are kept, but this page cannot show them. Call the "
+            "clinic: %(telephone)s.",
+            telephone=visit.clinic.contact.telephone,
+        ),
+        *(_sessions(visit) or _onward(visit)),
     )
 
 
