@@ -39,6 +39,7 @@ EDGES = """element => [
     getComputedStyle(element).borderTopColor,
     getComputedStyle(document.querySelector(".intake-error")).color,
 ]"""
+RING = """element => [getComputedStyle(element).outlineColor, getComputedStyle(element).backgroundColor]"""
 TWICE = "addEventListener('DOMContentLoaded', () => { document.documentElement.style.fontSize = '200%'; })"
 SOUND = {
     "overflow": [],
@@ -190,6 +191,11 @@ def test_an_empty_page_says_what_is_missing_and_leads_there(begun: Page, complai
     for wrong in page.locator("[aria-invalid=true]").all():
         edge, error = wrong.evaluate(EDGES)
         assert edge == error
+    button = page.locator("main form[method=post] button").first
+    page.keyboard.press("Tab")
+    button.focus()
+    ring, colour = button.evaluate(RING)
+    assert ring == colour, "the ring around the focus is seen against the page, not against the button"
     assert measured(page) == SOUND
 
 
