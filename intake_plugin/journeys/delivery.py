@@ -18,6 +18,8 @@ The rules, in words:
 from __future__ import annotations
 
 import datetime as dt
+import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
@@ -26,17 +28,22 @@ from email.message import EmailMessage
 from typing import Any, Final, cast
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from intake_plugin.errors import Busy, MailRefused
 from intake_plugin.journeys.office import Office, keep, transaction
 from intake_plugin.journeys.writing import Stationery, write
-from intake_plugin.posting import Carrier, Failure, failure_of
+from intake_plugin.posting import Carrier, Failure, failure_of, name_of
 from intake_plugin.records.base import UTCDateTime, new_id
 from intake_plugin.records.outbox import MailState, Outgoing
 
 BATCH: Final = 100
 _TRIES: Final = 5
-"""How often the end of an attempt is written down, when the database is busy."""
+"""How often the end of an attempt is written down, when the database is busy or out of reach."""
+_PAUSE: Final = dt.timedelta(seconds=1)
+"""How long to wait for a database that has dropped the connection; twice as long each further time."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +56,8 @@ class Delivered:
     """How often each code or error kept a message from being sent."""
     unreachable: str = ""
     """Why the mail server took nothing, where the run ended because of it."""
+    unwritten: list[str] = field(default_factory=list)
+    """Rows of which nobody could write down how their attempt ended; they may be sent once more."""
 
     @property
     def given_up(self) -> int:
@@ -94,11 +103,13 @@ def deliver(
         if leased is None:
             continue
         if leased.message is None and leased.failure is None:
-            _end(desk, leased, MailState.NEEDLESS)
-            found.counts["needless"] += 1
-            continue
-        failure = leased.failure or _send(carrier, leased)
-        found.counts[_settle(desk, leased, failure)] += 1
+            failure, ended = None, _Ending("needless", _ended(desk(), MailState.NEEDLESS))
+        else:
+            failure = leased.failure or _send(carrier, leased)
+            ended = _ending(desk(), leased, failure)
+        found.counts[ended.word] += 1
+        if not _write_down(desk, leased, ended.values):
+            found.unwritten.append(leased.row_id)
         if failure is not None:
             found.failures[failure.code] += 1
         if failure is not None and failure.unreachable:
@@ -150,7 +161,7 @@ def _lease(office: Office, due: _Due, carrier: Carrier, stationery: Stationery) 
         except Busy:
             raise
         except Exception as error:  # whatever cannot be written: the row must say so, and not be lost
-            failure = failure_of(error) if isinstance(error, MailRefused) else Failure(type(error).__name__)
+            failure = failure_of(error) if isinstance(error, MailRefused) else Failure(name_of(error))
         with transaction(office):
             return _taken(office, due, carrier, stationery, failure)
     return None
@@ -211,41 +222,51 @@ def _send(carrier: Carrier, leased: _Leased) -> Failure | None:
     return None
 
 
-def _settle(desk: Callable[[], Office], leased: _Leased, failure: Failure | None) -> str:
-    """Write down how an attempt ended, and return the word for it."""
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How an attempt ended: the word for it, and what the row says from then on."""
+
+    word: str
+    values: dict[str, Any]
+
+
+def _ending(office: Office, leased: _Leased, failure: Failure | None) -> _Ending:
     if failure is None:
-        _end(desk, leased, MailState.SENT)
-        return "sent"
-    office = desk()
+        return _Ending("sent", _ended(office, MailState.SENT))
     policy = office.clinic.mail
     if policy is None or failure.lasting or office.now >= leased.tried_at + policy.give_up_after:
-        _end(desk, leased, MailState.UNDELIVERABLE, failure.code)
-        return "given up"
+        return _Ending("given up", _ended(office, MailState.UNDELIVERABLE, failure.code))
     next_at = office.now + policy.wait_after(leased.attempts)
-    _write_down(desk, leased, {"lease": None, "next_at": next_at, "error": failure.code})
-    return "later"
+    return _Ending("later", {"lease": None, "next_at": next_at, "error": failure.code})
 
 
-def _end(desk: Callable[[], Office], leased: _Leased, state: MailState, error: str = "") -> None:
-    values: dict[str, Any] = {"state": state, "lease": None, "error": error, "ended_at": desk().now}
-    if state != MailState.UNDELIVERABLE:
-        values["content_sealed"] = None
-    _write_down(desk, leased, values)
+def _ended(office: Office, state: MailState, error: str = "") -> dict[str, Any]:
+    values: dict[str, Any] = {"state": state, "lease": None, "error": error, "ended_at": office.now}
+    return values if state == MailState.UNDELIVERABLE else {**values, "content_sealed": None}
 
 
-def _write_down(desk: Callable[[], Office], leased: _Leased, values: dict[str, Any]) -> None:
-    """Change a row for as long as the lease on it is ours.
+def _write_down(desk: Callable[[], Office], leased: _Leased, values: dict[str, Any]) -> bool:
+    """Change a row for as long as the lease on it is ours, and return whether that could be done.
 
-    That it was sent must be known to the next run, so a busy database is asked more than once.
+    That it was sent must be known to the next run, so a database that is busy, or that has dropped
+    the connection while the mail server took its time, is asked more than once. Nothing is written
+    twice by that: the first time gives the lease back.
     """
     for attempt in range(_TRIES):
-        office = desk()
-        statement = sa.update(Outgoing).where(*_row(office, leased.row_id), Outgoing.lease == leased.token)
         try:
+            office = desk()
+            mine = sa.update(Outgoing).where(*_row(office, leased.row_id), Outgoing.lease == leased.token)
             with transaction(office):
-                _changed(office, statement.values(values))
+                _changed(office, mine.values(values))
         except Busy:
-            if attempt == _TRIES - 1:
-                raise
+            continue
+        except DBAPIError:
+            if attempt not in (
+                0,
+                _TRIES - 1,
+            ):  # a fresh connection may do, and the last try waits for nothing
+                time.sleep(_PAUSE.total_seconds() * 2 ** (attempt - 1))
         else:
-            return
+            return True
+    _log.error("It could not be written down how the attempt at message %s ended.", leased.row_id)
+    return False

@@ -11,6 +11,7 @@ import smtplib
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,12 +22,15 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from intake_plugin.errors import MailRefused
 from intake_plugin.journeys import delivery, review, upkeep
 from intake_plugin.journeys.intake import Identity
 from intake_plugin.journeys.office import Office
+from intake_plugin.journeys.writing import Occasion
+from intake_plugin.letters import Wording
 from intake_plugin.posting import Carrier
 from intake_plugin.records.outbox import MailKind, MailState, Outgoing
 from intake_plugin.records.tables import Case, Token, TokenPurpose
@@ -160,10 +164,19 @@ def test_an_address_that_nobody_can_write_to_is_given_up(make_desk: MakeDesk) ->
 def test_what_cannot_be_written_is_not_lost(make_desk: MakeDesk) -> None:
     desk, bag = with_mail(make_desk), Mailbag()
     on_tuesday(desk)
-    bare = Desk(replace(desk.office, clinic=replace(desk.office.clinic, treatments={})))
-    assert bag.deliver(bare).counts == {"later": 1}
+    long_name: type[Exception] = type("Wordless" * 20, (Exception,), {})
+
+    def broken(_: Occasion) -> Wording:
+        raise long_name
+
+    office = desk.office
+    found = delivery.deliver(
+        lambda: office, Carrier(bag.send, LONGEST), replace(mailing.STATIONERY, words=broken)
+    )
+    assert found.counts == {"later": 1}
     (row,) = rows(desk)
-    assert (row.error, row.content) == ("NotFound", None)
+    # As much of the name as its column has room for.
+    assert (row.error, row.content) == (("Wordless" * 20)[:60], None)
     assert bag.deliver(desk, NOW + HOUR).counts == {"sent": 1}
 
 
@@ -313,6 +326,57 @@ def test_that_it_was_sent_is_written_down_although_the_database_is_busy(make_des
     found = delivery.deliver(at_the_desk, Carrier(send, LONGEST), mailing.STATIONERY)
     assert found.counts == {"sent": 1}
     assert states(desk) == [MailState.SENT]
+
+
+def dropped() -> OperationalError:
+    words = Exception("server closed the connection unexpectedly")
+    return OperationalError("UPDATE", {}, words, connection_invalidated=True)
+
+
+def test_that_it_was_sent_is_written_down_although_the_connection_was_dropped(
+    make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, bag, waited = with_mail(make_desk), Mailbag(), list[float]()
+    desk.booked()
+    really, asked = delivery._changed, list[bool]()
+
+    def changed(office: Office, statement: sa.Update) -> int:
+        asked.append(True)
+        # First the lease is taken; then the database is away for a moment.
+        if 1 < len(asked) < 5:
+            raise dropped()
+        return really(office, statement)
+
+    monkeypatch.setattr(delivery, "_changed", changed)
+    monkeypatch.setattr(time, "sleep", waited.append)
+    found = bag.deliver(desk)
+    assert (found.counts, found.unwritten, waited) == ({"sent": 1}, [], [1, 2])
+    assert states(desk) == [MailState.SENT]
+    assert bag.deliver(desk, NOW + LONGEST).counts == {}
+
+
+def test_a_database_that_stays_away_costs_the_other_messages_nothing(
+    make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk, bag = with_mail(make_desk), Mailbag()
+    for _ in range(2):
+        desk.booked()
+    first = min(row.id for row in rows(desk))
+    really, broken = delivery._changed, list[str]()
+
+    def changed(office: Office, statement: sa.Update) -> int:
+        values = statement.compile().params
+        if values.get("state") == MailState.SENT and len(broken) < 5:
+            broken.append("")
+            raise dropped()
+        return really(office, statement)
+
+    monkeypatch.setattr(delivery, "_changed", changed)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    found = bag.deliver(desk)
+    assert (found.counts, found.unwritten) == ({"sent": 2}, [first])
+    assert sorted(states(desk)) == [MailState.SENT, MailState.WAITING]
+    assert caplog.messages == [f"It could not be written down how the attempt at message {first} ended."]
 
 
 # Looking after what was sent -----------------------------------------------------------------------------
