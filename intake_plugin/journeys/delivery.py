@@ -7,12 +7,17 @@ The rules, in words:
 - A case's messages go one at a time: its row is locked while a lease is taken, so that two senders
   cannot overtake each other.
 - What a message says is written anew for every attempt, from what is stored at that moment: however
-  late it leaves, it tells no time that has been changed since. Its Message-ID and its links stay.
+  late it leaves, it tells no time that has been changed since, and goes where the patient wants it
+  now. Its Message-ID stays, and so do its links for as long as the address does.
 - The row stays until the server has taken the message over. Then its content is wiped.
-- What the server refuses for good, and what was tried for as long as the clinic wants, is kept as
-  undeliverable and shown to the clinic's staff, who can telephone.
-- A process that dies with a lease leaves the row to be tried again when the lease is over. If the
-  server had taken the message a moment before, it is sent a second time with the same Message-ID.
+- What the server refuses for good, what was tried for as long as the clinic wants, and what could not
+  be sent before its time was over, is kept as undeliverable and shown to the clinic's staff, who can
+  telephone.
+- A process that dies with a lease leaves the row to be tried again when the lease is over, but not for
+  longer than the clinic wants. If the server had taken the message a moment before, it is sent a second
+  time with the same Message-ID.
+- The same goes for a database that stays away for all tries to write down how an attempt ended; the
+  log then names the row, and the other messages go on.
 """
 
 from __future__ import annotations
@@ -32,7 +37,7 @@ from sqlalchemy.exc import DBAPIError
 
 from intake_plugin.errors import Busy, MailRefused
 from intake_plugin.journeys.office import Office, keep, transaction
-from intake_plugin.journeys.writing import Stationery, write
+from intake_plugin.journeys.writing import Nothing, Stationery, write
 from intake_plugin.posting import Carrier, Failure, failure_of, name_of
 from intake_plugin.records.base import UTCDateTime, new_id
 from intake_plugin.records.outbox import MailState, Outgoing
@@ -118,12 +123,15 @@ def deliver(
 
 
 def again(office: Office) -> int:
-    """Let what was given up be tried once more, and return how many messages that is."""
+    """Let what was given up be tried anew, and return how many messages that is.
+
+    What staff tell in another way at the same moment stays as they leave it: `told` locks these rows.
+    """
     with transaction(office):
         statement = (
             sa.update(Outgoing)
             .where(Outgoing.clinic_id == office.clinic.id, Outgoing.state == MailState.UNDELIVERABLE)
-            .values(state=MailState.WAITING, next_at=office.now, tried_at=None, ended_at=None)
+            .values(state=MailState.WAITING, next_at=office.now, attempts=0, tried_at=None, ended_at=None)
         )
         return _changed(office, statement)
 
@@ -171,7 +179,10 @@ def _taken(
     office: Office, due: _Due, carrier: Carrier, stationery: Stationery, failure: Failure | None = None
 ) -> _Leased | None:
     case = keep(office, due.case_id)
-    if case is None or _being_sent(office, due):
+    if case is None:
+        return None
+    leases = _leases(office, due)
+    if any(until > office.now for until in leases.values()):
         return None
     token = new_id()
     claim = (
@@ -189,24 +200,33 @@ def _taken(
     row = office.session.scalars(
         sa.select(Outgoing).where(*_row(office, due.id)).execution_options(populate_existing=True)
     ).one()
+    tried_at = row.tried_at or office.now
+    policy = office.clinic.mail
+    if due.id in leases and policy is not None and office.now >= tried_at + policy.give_up_after:
+        # Whoever had it died each time, so nobody could give it up at the end of an attempt.
+        failure = Failure("interrupted", lasting=True)
     message = None if failure else write(office, case, row, stationery)
-    return _Leased(due.id, token, row.attempts, row.tried_at or office.now, message, failure)
+    if message is Nothing.IN_TIME and (row.attempts > 1 or row.error):
+        # It was tried and could not be sent while there was time: somebody has to know.
+        failure = Failure(row.error or "too late", lasting=True)
+    return _Leased(
+        due.id, token, row.attempts, tried_at, None if isinstance(message, Nothing) else message, failure
+    )
 
 
 def _row(office: Office, row_id: str) -> tuple[sa.ColumnElement[bool], ...]:
     return Outgoing.clinic_id == office.clinic.id, Outgoing.id == row_id
 
 
-def _being_sent(office: Office, due: _Due) -> bool:
-    """Whether some message of the case is on its way at this moment."""
-    found = sa.select(Outgoing.id).where(
+def _leases(office: Office, due: _Due) -> dict[str, dt.datetime]:
+    """Return which messages of the case have a lease, and until when: one runs while it is being sent."""
+    found = sa.select(Outgoing.id, Outgoing.next_at).where(
         Outgoing.clinic_id == office.clinic.id,
         Outgoing.case_id == due.case_id,
         Outgoing.state == MailState.WAITING,
         Outgoing.lease.is_not(None),
-        Outgoing.next_at > office.now,
     )
-    return office.session.scalar(found.limit(1)) is not None
+    return {row.id: row.next_at for row in office.session.execute(found)}
 
 
 def _changed(office: Office, statement: sa.Update) -> int:

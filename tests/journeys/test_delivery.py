@@ -13,10 +13,11 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,15 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from intake_plugin.errors import MailRefused
-from intake_plugin.journeys import delivery, review, upkeep
+from intake_plugin.journeys import changing, delivery, review, upkeep
 from intake_plugin.journeys.intake import Identity
 from intake_plugin.journeys.office import Office
 from intake_plugin.journeys.writing import Occasion
 from intake_plugin.letters import Wording
 from intake_plugin.posting import Carrier
+from intake_plugin.records import audit, tokens
 from intake_plugin.records.outbox import MailKind, MailState, Outgoing
-from intake_plugin.records.tables import Case, Token, TokenPurpose
+from intake_plugin.records.tables import Case, Feed, Token, TokenPurpose
 from intake_plugin.state import Staff
 from tests.journeys import mailing
 from tests.journeys.conftest import BORN, NOW, Desk
@@ -148,6 +150,133 @@ def test_a_refusal_for_good_is_given_up_at_once_and_shown_to_staff(
     assert delivery.again(desk.at(NOW + DAY).office) == 1
     assert bag.deliver(desk, NOW + DAY).counts == {"sent": 1}
     assert review.whole(desk.office, clinician, case.reference).undelivered == ()
+
+
+def test_a_retry_goes_to_the_address_the_patient_has_by_then(make_desk: MakeDesk) -> None:
+    desk = with_mail(make_desk)
+    case = on_tuesday(desk)
+    tried: list[EmailMessage] = []
+
+    def refuse(message: EmailMessage) -> None:
+        tried.append(message)
+        raise BUSY
+
+    office = desk.office
+    delivery.deliver(lambda: office, Carrier(refuse, LONGEST), mailing.STATIONERY)
+    (row,) = rows(desk)
+    old = row.content
+    assert old is not None
+    right = Identity(name="Pat", birth_date=BORN, email="right@example.com", telephone="1")
+    case.identity = right.to_json()
+    desk.session.commit()
+    bag = Mailbag()
+    bag.deliver(desk, NOW + HOUR)
+    (message,) = bag.taken
+    assert message["To"] == "right@example.com"
+    assert old["link"] not in text_of(message)
+    assert old["feed"] not in text_of(message)
+    links = desk.session.scalars(sa.select(Token).where(Token.purpose == TokenPurpose.MANAGE)).all()
+    feeds = desk.session.scalars(sa.select(Feed)).all()
+    opened: tuple[Sequence[Token | Feed], ...] = (links, feeds)
+    for made, secret in zip(opened, (old["link"], old["feed"]), strict=True):
+        open_by = {each.hash: each.revoked_at is None for each in made}
+        assert (len(open_by), open_by[tokens.hash_of(secret)], sum(open_by.values())) == (2, False, 1)
+    assert audit.verify(desk.session, desk.office.clinic.id) == ()
+
+
+@pytest.mark.parametrize("calendar", ["attach", "invite"])
+def test_a_mailbox_is_written_one_way_only(make_desk: MakeDesk, calendar: str) -> None:
+    desk, bag = with_mail(make_desk, calendar=calendar), Mailbag()
+    case = on_tuesday(desk)
+    case.identity = Identity(name="Pat", birth_date=BORN, email="pat@exämple.com", telephone="1").to_json()
+    desk.session.commit()
+    bag.errors.append(BUSY)
+    bag.deliver(desk)
+    bag.deliver(desk, NOW + HOUR)
+    assert {message["To"] for message in bag.taken} == {"pat@xn--exmple-cua.com"}
+    if calendar == "invite":
+        files = [calendar_of(message) or b"" for message in bag.taken]
+        assert all(b"mailto:pat@xn--exmple-cua.com" in file.replace(b"\r\n ", b"") for file in files)
+
+
+def test_a_reminder_on_its_way_is_not_taken_back_nor_sent_again(make_desk: MakeDesk) -> None:
+    desk, other = with_mail(make_desk, reminders=["P2D"]), with_mail(make_desk, reminders=["P2D"])
+    case, bag = on_tuesday(desk), Mailbag()
+    bag.deliver(desk)
+    due = sessions(desk, case)[0].arrive_at - 2 * DAY
+    meanwhile = Mailbag()
+
+    def send(message: EmailMessage) -> None:
+        mine = other.session.get_one(Case, (case.clinic_id, case.id))
+        new = changing.move_times(other.at(due).office, mine, 1).slots[-1].arrive
+        plan = changing.plan_move(other.at(due).office, mine, 1, {1: new})
+        changing.move(other.at(due).office, mine, 1, plan.arrivals)
+        # What tells the new time waits until the reminder of the old one is through.
+        assert meanwhile.deliver(other, due).counts == {}
+        raise BUSY
+
+    office = desk.at(due).office
+    found = delivery.deliver(lambda: office, Carrier(send, LONGEST), mailing.STATIONERY)
+    assert found.counts == {"later": 1}
+    assert meanwhile.deliver(other, due + HOUR).counts == {"sent": 1, "needless": 1}
+    assert meanwhile.taken[0]["Subject"] == "Your appointments have changed"
+
+
+def test_what_kills_its_sender_each_time_is_given_up_in_the_end(
+    make_desk: MakeDesk, clinician: Staff
+) -> None:
+    desk, bag = with_mail(make_desk, give_up_after="P1D"), Mailbag()
+    case = on_tuesday(desk)
+
+    def die(_: EmailMessage) -> None:
+        raise KeyboardInterrupt
+
+    for hours in (0, 12):
+        now = desk.at(NOW + hours * HOUR).office
+        with pytest.raises(KeyboardInterrupt):
+            delivery.deliver(partial(replace, now), Carrier(die, LONGEST), mailing.STATIONERY)
+    assert bag.deliver(desk, NOW + DAY).counts == {"given up": 1}
+    (shown,) = review.whole(desk.office, clinician, case.reference).undelivered
+    assert (shown.error, bag.taken) == ("interrupted", [])
+    # It is tried anew, for as long as any other.
+    assert delivery.again(desk.at(NOW + DAY).office) == 1
+    assert [row.attempts for row in rows(desk)] == [0]
+    assert bag.deliver(desk, NOW + DAY).counts == {"sent": 1}
+
+
+def test_what_could_not_be_sent_in_time_is_shown_to_staff(make_desk: MakeDesk, clinician: Staff) -> None:
+    desk, bag = with_mail(make_desk, reminders=["PT3H"]), Mailbag()
+    case = on_tuesday(desk)
+    bag.deliver(desk)
+    arrive = sessions(desk, case)[0].arrive_at
+    bag.errors.append(DOWN)
+    bag.deliver(desk, arrive - 2 * HOUR)
+    assert bag.deliver(desk, arrive).given_up == 1
+    (shown,) = review.whole(desk.office, clinician, case.reference).undelivered
+    assert (shown.kind, shown.error) == (MailKind.REMINDER, "ConnectionRefusedError")
+    # What nobody tried is only too late.
+    second = sessions(desk, case)[1].arrive_at
+    assert bag.deliver(desk, second).counts == {"needless": 1}
+
+
+def test_an_invitation_goes_by_what_the_patient_was_told_before(make_desk: MakeDesk) -> None:
+    desk, bag = with_mail(make_desk, calendar="invite"), Mailbag()
+    case = on_tuesday(desk)
+    changing.cancel(desk.office, case, 1)
+    move_last(desk, case)
+    bag.errors.extend([BUSY, BUSY])
+    bag.deliver(desk)
+    bag.deliver(desk, NOW + HOUR)
+    texts = [text_of(message) for message in bag.taken]
+    assert sum("subscribe to this address" in text for text in texts) == 1
+    assert not any("has a new time" in text for text in texts)
+    assert len(desk.session.scalars(sa.select(Feed)).all()) == 1
+    later = desk.at(NOW + 2 * HOUR)
+    new = changing.move_times(later.office, case, 4).slots[0].arrive
+    changing.move(later.office, case, 4, {4: new})
+    bag.deliver(desk, NOW + 3 * HOUR)
+    assert "Your appointment has a new time." in text_of(bag.taken[-1])
+    assert "subscribe to this address" not in text_of(bag.taken[-1])
 
 
 def test_an_address_that_nobody_can_write_to_is_given_up(make_desk: MakeDesk) -> None:

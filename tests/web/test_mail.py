@@ -500,7 +500,7 @@ def test_a_clinic_that_cannot_send_does_not_keep_the_next_one_from_it(
             raise KeyError("pat@example.com")
         return Delivered(counts=Counter(sent=1), unwritten=["0f"] if mount == "b" else [])
 
-    monkeypatch.setattr(cli.mail, "deliver", deliver)
+    monkeypatch.setattr("intake_plugin.web.mail.deliver", deliver)
     code, output = run(site, "deliver")
     assert code == 1
     assert "a: KeyError\n" in output
