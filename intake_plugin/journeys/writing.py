@@ -127,7 +127,8 @@ def write(office: Office, case: Case, row: Outgoing, stationery: Stationery) -> 
         content = known
     else:
         feed = bool(known["feed"]) if known else _brings_feed(row, earlier)
-        content = _content(office, case, to, feed=feed and stationery.feed is not None)
+        until = told[0].end_at if row.kind == MailKind.REMINDER else None
+        content = _content(office, case, to, feed=feed and stationery.feed is not None, until=until)
     locale = office.locale_of(case)
     calendar = _calendar(office, policy, case, row, told, to, stationery)
     occasion = Occasion(
@@ -233,16 +234,18 @@ def _holds_feed(row: Outgoing) -> bool:
     return row.state == MailState.WAITING and row.content is not None and bool(row.content["feed"])
 
 
-def _content(office: Office, case: Case, address: str, *, feed: bool) -> dict[str, str]:
-    """Return where a message goes, and fresh secrets for the links in it."""
-    link = tokens.issue(
-        office.session,
-        office.clinic.id,
-        case.id,
-        TokenPurpose.MANAGE,
-        office.now,
-        office.settings.link_lifetime,
-    )
+def _content(
+    office: Office, case: Case, address: str, *, feed: bool, until: dt.datetime | None
+) -> dict[str, str]:
+    """Return where a message goes, and fresh secrets for the links in it.
+
+    A link is good for as long as any, but for one that is wanted `until` then only: with each link that
+    works somebody can try five dates of birth, and reminders are the most of what is sent.
+    """
+    lifetime = office.settings.link_lifetime
+    if until is not None:
+        lifetime = min(lifetime, until - office.now)
+    link = tokens.issue(office.session, office.clinic.id, case.id, TokenPurpose.MANAGE, office.now, lifetime)
     return {"to": address, "link": link, "feed": patient_secret() if feed else ""}
 
 

@@ -541,3 +541,33 @@ def test_a_draft_that_has_run_out_takes_its_messages_along(make_desk: MakeDesk) 
     desk.session.commit()
     assert upkeep.expire(desk.at(NOW + 8 * DAY).office) == 1
     assert rows(desk) == []
+
+
+def test_a_clinic_that_sends_no_mail_any_more_keeps_nothing_unsent(make_desk: MakeDesk) -> None:
+    desk, bag = with_mail(make_desk, reminders=["P2D"]), Mailbag()
+    desk.booked()
+    desk.booked()
+    bag.errors.extend([UNKNOWN, BUSY])
+    bag.deliver(desk)
+    assert sum(row.content is not None for row in rows(desk)) == 2
+    bare = make_desk()
+    upkeep.expire(bare.at(NOW + HOUR).office)
+    assert set(states(desk)) == {MailState.UNDELIVERABLE, MailState.NEEDLESS}
+    assert [row.content for row in rows(desk) if row.content is not None] == []
+    upkeep.expire(bare.at(NOW + HOUR + 90 * DAY - MINUTE).office)
+    assert set(states(desk)) == {MailState.NEEDLESS}
+    upkeep.expire(bare.at(NOW + HOUR + 90 * DAY).office)
+    assert rows(desk) == []
+
+
+def test_the_link_of_a_reminder_ends_with_its_session(make_desk: MakeDesk) -> None:
+    desk, bag = with_mail(make_desk, reminders=["P2D"]), Mailbag()
+    case = on_tuesday(desk)
+    bag.deliver(desk)
+    first = sessions(desk, case)[0]
+    bag.deliver(desk, first.arrive_at - 2 * DAY)
+    links = desk.session.scalars(sa.select(Token).where(Token.purpose == TokenPurpose.MANAGE)).all()
+    assert {link.expires_at for link in links} == {
+        NOW + desk.office.settings.link_lifetime,
+        first.end_at,
+    }
