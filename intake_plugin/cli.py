@@ -20,6 +20,7 @@ from intake_plugin.journeys import busy as journeys_busy
 from intake_plugin.journeys import delivery, review, upkeep
 from intake_plugin.journeys import feeds as journeys_feeds
 from intake_plugin.journeys import race as races
+from intake_plugin.journeys.delivery import Delivered
 from intake_plugin.journeys.office import SYSTEM, Office
 from intake_plugin.journeys.why import why_not_offered
 from intake_plugin.loading import INACTIVITY
@@ -165,9 +166,10 @@ def expire() -> None:
 def deliver(*, again: bool) -> None:
     """Send the mail that is due; for cron, every minute or so, on as many hosts as you like.
 
-    The exit code is 1 when a message was given up: the desk says whom to telephone.
+    The exit code is 1 when a message was given up (the desk says whom to telephone), and when a clinic's
+    mail could not be sent; the other clinics' is sent all the same.
     """
-    state, lost = current_state(), 0
+    state, lost, troubled = current_state(), 0, list[str]()
     for mount, clinic in _mounts(state).items():
         if clinic.mail is None:
             continue
@@ -175,19 +177,36 @@ def deliver(*, again: bool) -> None:
         try:
             revived = delivery.again(desk()) if again else 0
             found = mail.deliver(_app(), mount, desk)
-        except IntakeError as error:
-            raise click.ClickException(f"{clinic.id}: {error}") from None
-        if revived:
-            click.echo(f"{clinic.id}: {revived} to be tried once more")
-        click.echo(f"{clinic.id}: " + ", ".join(f"{found.counts[word]} {word}" for word in _ENDINGS))
-        if found.failures:
-            reasons = (f"{code} ({count})" for code, count in found.failures.items())
-            click.echo(f"{clinic.id}: {', '.join(reasons)}")
-        if found.unreachable:
-            click.echo(f"{clinic.id}: the mail server could not be used, so the rest waits")
+        except Exception as error:  # whatever it is, it must not cost the other clinics their mail
+            # The words of any other error may hold what was sent.
+            why = str(error) if isinstance(error, IntakeError) else type(error).__name__
+            click.echo(f"{clinic.id}: {why}", err=True)
+            troubled.append(clinic.id)
+            state.db.session.rollback()
+            continue
+        _report(clinic, revived, found)
+        if found.unwritten:
+            troubled.append(clinic.id)
         lost += found.given_up
-    if lost:
-        raise click.ClickException(f"{lost} given up. The clinic's desk names the cases.")
+    reasons = [f"{lost} given up. The clinic's desk names the cases."] if lost else []
+    if troubled:
+        reasons.append(f"Not everything was done at {', '.join(troubled)}. Run this again.")
+    if reasons:
+        raise click.ClickException(" ".join(reasons))
+
+
+def _report(clinic: Clinic, revived: int, found: Delivered) -> None:
+    if revived:
+        click.echo(f"{clinic.id}: {revived} to be tried once more")
+    click.echo(f"{clinic.id}: " + ", ".join(f"{found.counts[word]} {word}" for word in _ENDINGS))
+    if found.failures:
+        reasons = (f"{code} ({count})" for code, count in found.failures.items())
+        click.echo(f"{clinic.id}: {', '.join(reasons)}")
+    if found.unreachable:
+        click.echo(f"{clinic.id}: the mail server could not be used, so the rest waits")
+    if found.unwritten:
+        rows = ", ".join(found.unwritten)
+        click.echo(f"{clinic.id}: how it ended could not be written down, so it may be sent again: {rows}")
 
 
 def _mounts(state: State) -> dict[str, Clinic]:

@@ -61,9 +61,9 @@ class Letter:
     calendar: Attached | None = None
 
 
-def message_id(unique: str, mailbox: str) -> str:
-    """Return the Message-ID that a unique word makes at a mailbox's domain."""
-    return f"<{unique}@{mailbox.rpartition('@')[2].lower()}>"
+def message_id(unique: str, sender: str) -> str:
+    """Return the Message-ID that a unique word makes at the domain of the sender's mailbox."""
+    return f"<{unique}@{sender.rpartition('@')[2].lower()}>"
 
 
 def compose(letter: Letter) -> EmailMessage:
@@ -100,8 +100,16 @@ def _attach(message: EmailMessage, calendar: Attached) -> None:
     add(calendar.octets, maintype="text", subtype="calendar", params=params, **more)
 
 
-def _address(mailbox: str) -> Address:
-    local, _at, domain = mailbox.strip().rpartition("@")
+def mailbox(written: str) -> str:
+    """Return an address in the form that a message bears, whatever way somebody wrote it.
+
+    Raises MailRefused for an address that no message can bear.
+    """
+    return _address(written).addr_spec
+
+
+def _address(written: str) -> Address:
+    local, _at, domain = written.strip().rpartition("@")
     try:
         # A domain has a form in ASCII that every server takes; the part before it has none.
         ascii_domain = domain.encode("idna").decode()

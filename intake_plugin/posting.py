@@ -28,9 +28,17 @@ It raises `MailRefused` when the server will never take it. Any other error mean
 ANSWERS: Final = 20
 """More answers than a mail server gives while one message is handed over, sign-in included."""
 
+LENGTH: Final = 60
+"""The longest code that is kept of a failure."""
+
 _PERMANENT: Final = range(500, 600)
 _SIGN_IN: Final = frozenset({530, 534, 535, 538})
 """RFC 4954: permanent refusals of ourselves and not of the recipient; whoever runs the site mends them."""
+_HANGS_UP: Final = 421
+"""RFC 5321, 3.8: the server closes the connection, whatever the message is."""
+_POLICY: Final = re.compile(r"\d{3} [45]\.7\.")
+"""RFC 3463, 3.8: security and policy. A relay denied, SPF, DKIM or a block list: the site is refused and not
+the recipient."""
 _ENHANCED: Final = re.compile(rb"[245]\.\d{1,3}\.\d{1,3}\b")
 _SMTP: Final = frozenset({"smtp", "flask_mailman.backends.smtp", "flask_mailman.backends.smtp.EmailBackend"})
 
@@ -94,7 +102,7 @@ def failure_of(error: Exception) -> Failure:
     """Return what an error of a mailer means for the message."""
     match error:
         case MailRefused(code=code):
-            return Failure(code[:60], lasting=True)
+            return Failure(code[:LENGTH], lasting=True)
         case smtplib.SMTPRecipientsRefused(recipients=recipients):
             return _refusal(*next(iter(recipients.values())))
         case smtplib.SMTPDataError(smtp_code=code, smtp_error=words):
@@ -102,14 +110,20 @@ def failure_of(error: Exception) -> Failure:
         case smtplib.SMTPResponseException(smtp_code=code, smtp_error=words):
             return Failure(_code(code, words), unreachable=True)
         case smtplib.SMTPException() | OSError():
-            return Failure(type(error).__name__, unreachable=True)
+            return Failure(name_of(error), unreachable=True)
         case _:
-            return Failure(type(error).__name__)
+            return Failure(name_of(error))
+
+
+def name_of(error: Exception) -> str:
+    """Return the name of an error, cut to what a row of the outbox has room for."""
+    return type(error).__name__[:LENGTH]
 
 
 def _refusal(code: int, words: bytes | str) -> Failure:
-    lasting = code in _PERMANENT and code not in _SIGN_IN
-    return Failure(_code(code, words), lasting=lasting, unreachable=code in _SIGN_IN)
+    found = _code(code, words)
+    ours = code in _SIGN_IN or code == _HANGS_UP or _POLICY.match(found) is not None
+    return Failure(found, lasting=code in _PERMANENT and not ours, unreachable=ours)
 
 
 def _code(code: int, words: bytes | str) -> str:

@@ -2,7 +2,8 @@
 
 A link never stays in the address bar: it is swapped for a cookie. Only hashes of tokens are
 stored, each token has one purpose, and a link that was tried with five wrong dates of birth is
-revoked.
+revoked. Each link counts by itself, so that nobody can shut a patient out with another one; those in
+reminders end with their session, so that few can be tried.
 """
 
 from __future__ import annotations

@@ -159,6 +159,15 @@ def _patient_feeds(office: Office, case: Case) -> Sequence[Feed]:
     return office.session.scalars(_living(office).where(Feed.case_id == case.id)).all()
 
 
+def stop_feed(office: Office, case: Case, raw: str) -> None:
+    """Let a secret of a locked case open no feed any more, from the end of the current transaction on."""
+    feed_hash = tokens.hash_of(raw)
+    for feed in _patient_feeds(office, case):
+        if feed.hash == feed_hash:
+            feed.revoked_at = office.now
+            note(office, case, "feed stopped", {"feed": feed.hash}, actor=SYSTEM)
+
+
 def stop_patient_feeds(office: Office, case: Case) -> None:
     """Stop every feed of a case."""
     with writing(office, case) as locked:

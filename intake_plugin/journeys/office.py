@@ -193,7 +193,16 @@ def keep(office: Office, case_id: str) -> Case | None:
     return office.session.scalars(statement).one_or_none()
 
 
+def alone(office: Office) -> None:
+    """Let nobody else write to SQLite, which locks no rows, until the end of the transaction.
+
+    It comes first in a transaction that locks rows of other tables than the case's.
+    """
+    _lock_sqlite(office, case_id="")
+
+
 def _lock_sqlite(office: Office, case_id: str) -> None:
+    # SQLite takes its lock for the statement, whether or not there is such a case.
     if office.connection.dialect.name == "sqlite":
         mine = sa.update(_CASES).where(_CASES.c.clinic_id == office.clinic.id, _CASES.c.id == case_id)
         office.connection.execute(mine.values(id=_CASES.c.id))

@@ -6,9 +6,11 @@ The rules, in words:
 - Its key is made of the change it tells of, so that the same change cannot be told twice, whatever
   is repeated or pressed again.
 - A reminder is a row that is due later. Whatever moves or cancels its session takes it back and
-  writes another one in the same transaction.
+  writes another one in the same transaction. One that is on its way at that moment stays, and whoever
+  sends it sees to it that it does not go out a second time.
 - Rows are written after the claims and before the head of the audit chain, in one statement.
-- A clinic without `[mail]` in its profile writes nothing.
+- A clinic without `[mail]` in its profile writes nothing. What it wrote while it had one is taken back
+  all the same.
 """
 
 from __future__ import annotations
@@ -47,22 +49,22 @@ def booked(office: Office, series: Series, appointments: Collection[Appointment]
 
 def moved(office: Office, case: Case, appointments: Sequence[Appointment]) -> None:
     """Sessions have new times; all of one act, the one that was asked for first."""
+    _take_reminders_back(office, case, appointments)
     policy = office.clinic.mail
     if policy is None:
         return
     told = appointments if policy.calendar == "invite" else appointments[:1]
     kind = MailKind.REQUEST if policy.calendar == "invite" else MailKind.MOVED
-    _take_reminders_back(office, case, appointments)
     _write(office, [*(_of(office, kind, each) for each in told), *_reminders(office, appointments)])
 
 
 def cancelled(office: Office, case: Case, appointment: Appointment) -> None:
     """One session was cancelled."""
+    _take_reminders_back(office, case, [appointment])
     policy = office.clinic.mail
     if policy is None:
         return
     kind = MailKind.CANCEL if policy.calendar == "invite" else MailKind.CANCELLED
-    _take_reminders_back(office, case, [appointment])
     _write(office, [_of(office, kind, appointment)])
 
 
@@ -112,7 +114,17 @@ def _reminders(office: Office, appointments: Iterable[Appointment]) -> Iterator[
                 yield {**row, "key": key, "due_at": due, "next_at": due}
 
 
+def lead_of(reminder: Outgoing) -> dt.timedelta:
+    """Return how long before the arrival a reminder was meant to come."""
+    return dt.timedelta(seconds=int(reminder.key.rpartition(":")[2]))
+
+
 def _take_reminders_back(office: Office, case: Case, appointments: Iterable[Appointment]) -> None:
+    """Delete the reminders of sessions, but for those that somebody is sending at this moment.
+
+    The case is locked, so nobody takes a lease meanwhile. What is on its way ends by its lease, and
+    is not sent again: `writing` sees that its session has changed.
+    """
     table = _TABLE.c
     _connection(office).execute(
         sa.delete(_TABLE).where(
@@ -120,6 +132,7 @@ def _take_reminders_back(office: Office, case: Case, appointments: Iterable[Appo
             table.case_id == case.id,
             table.kind == MailKind.REMINDER,
             table.state == MailState.WAITING,
+            sa.or_(table.lease.is_(None), table.next_at <= office.now),
             table.appointment_id.in_([each.id for each in appointments]),
         )
     )
@@ -187,11 +200,15 @@ def told(office: Office, case: Case, actor: audit.Actor) -> None:
     """Record that staff have told the patient what could not be delivered; nothing of it is tried again."""
     with writing(office, case) as locked:
         rows = office.session.scalars(
-            sa.select(Outgoing).where(
+            sa.select(Outgoing)
+            .where(
                 Outgoing.clinic_id == office.clinic.id,
                 Outgoing.case_id == locked.id,
                 Outgoing.state == MailState.UNDELIVERABLE,
             )
+            .order_by(Outgoing.id)
+            .with_for_update()
+            .execution_options(populate_existing=True)
         ).all()
         for row in rows:
             row.state, row.content = MailState.TOLD, None

@@ -1,7 +1,8 @@
 """Work outside requests: what has run out is deleted, what an older key sealed is sealed again.
 
 Every command may be run at any time, twice, and on several hosts at once: rows are claimed with
-`SKIP LOCKED` where the database has it, and each batch is one transaction.
+`SKIP LOCKED` where the database has it, and each batch is one transaction. What is read in order to be
+written again cannot change in between: its rows are locked, or on SQLite the whole database is.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from sqlalchemy.orm import Session
 
 from intake_plugin.journeys import holding
 from intake_plugin.journeys.intake import answers_hashes, identity_of
-from intake_plugin.journeys.office import SYSTEM, Office, transaction
+from intake_plugin.journeys.office import SYSTEM, Office, alone, transaction
+from intake_plugin.loading import MAIL_DEFAULTS
+from intake_plugin.reading import exact_time
 from intake_plugin.records import audit
 from intake_plugin.records.base import Base
-from intake_plugin.records.outbox import Outgoing
+from intake_plugin.records.outbox import MailState, Outgoing
 from intake_plugin.records.sealed import sealed_of
 from intake_plugin.records.tables import Case, CaseState, Decision, Signature, Token
 
@@ -38,6 +41,8 @@ def expire(office: Office) -> int:
         )
     while _expire_holds(office):
         pass
+    if office.clinic.mail is None:
+        _end_messages(office)
     while _expire_messages(office):
         pass
     return deleted
@@ -48,15 +53,28 @@ def _expire_holds(office: Office) -> int:
         return holding.clear_lapsed(office, BATCH)
 
 
+def _end_messages(office: Office) -> None:
+    """End what a clinic that sends no mail any more has left unsent, and wipe what was in it."""
+    mine = sa.update(Outgoing).where(Outgoing.clinic_id == office.clinic.id)
+    nobody_sends = sa.or_(Outgoing.lease.is_(None), Outgoing.next_at <= office.now)
+    waiting = mine.where(Outgoing.state == MailState.WAITING, nobody_sends)
+    given_up = mine.where(Outgoing.state == MailState.UNDELIVERABLE, Outgoing.content_sealed.is_not(None))
+    ended = {"state": MailState.NEEDLESS, "ended_at": office.now, "lease": None}
+    with transaction(office):
+        for statement in (waiting.values(ended), given_up):
+            office.session.execute(
+                statement.values(content_sealed=None), execution_options={"synchronize_session": False}
+            )
+
+
 def _expire_messages(office: Office) -> int:
     """Delete what is left of messages that ended as long ago as the clinic keeps them."""
     policy = office.clinic.mail
-    if policy is None:
-        return 0
+    kept = exact_time(MAIL_DEFAULTS["keep_sent"]) if policy is None else policy.keep_sent
     with transaction(office):
         ended = (
             sa.select(Outgoing.id)
-            .where(Outgoing.clinic_id == office.clinic.id, Outgoing.ended_at <= office.now - policy.keep_sent)
+            .where(Outgoing.clinic_id == office.clinic.id, Outgoing.ended_at <= office.now - kept)
             .order_by(Outgoing.ended_at)
             .limit(BATCH)
             .with_for_update(skip_locked=True)
@@ -150,6 +168,7 @@ def _is_older(table: Any) -> sa.ColumnElement[bool]:
 
 def _rotate_batch(office: Office, table: Any, after: str) -> Sequence[str]:
     with transaction(office):
+        alone(office)
         rows = office.session.scalars(
             sa.select(table)
             .where(table.clinic_id == office.clinic.id, table.id > after, _is_older(table))

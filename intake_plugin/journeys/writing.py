@@ -11,6 +11,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
+from enum import Enum, auto
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -18,11 +19,12 @@ import sqlalchemy as sa
 from intake_plugin.calendars import FILENAME, Message, Party, Style, Visit, Words
 from intake_plugin.calendars.files import mail_cancel, mail_invite, mail_series, patient_series
 from intake_plugin.journeys.booking import appointments_of
-from intake_plugin.journeys.feeds import add_patient_feed, patient_secret
+from intake_plugin.journeys.feeds import add_patient_feed, patient_secret, stop_feed
 from intake_plugin.journeys.intake import identity_of
 from intake_plugin.journeys.office import SYSTEM, Office, note
+from intake_plugin.journeys.outbox import lead_of
 from intake_plugin.journeys.visits import PatientVisits, style_of
-from intake_plugin.letters import Attached, Letter, Wording, compose, message_id
+from intake_plugin.letters import Attached, Letter, Wording, compose, mailbox, message_id
 from intake_plugin.records import tokens
 from intake_plugin.records.base import new_id
 from intake_plugin.records.outbox import MailKind, MailState, Outgoing
@@ -39,7 +41,7 @@ from intake_plugin.settings import Clinic, MailPolicy
 _SERIES = frozenset({MailKind.BOOKED, MailKind.MOVED, MailKind.CANCELLED})
 _INVITATIONS = frozenset({MailKind.REQUEST, MailKind.CANCEL})
 _SUBSCRIBABLE = frozenset({MailKind.BOOKED, MailKind.REQUEST})
-"""The first messages of a series bring the address of a calendar to subscribe to."""
+"""The first of these that reaches a patient brings the address of a calendar to subscribe to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,7 @@ class Occasion:
     locale: str
     sessions: tuple[Session, ...] = ()
     changed: bool = False
-    """Whether the session had another time before."""
+    """Whether the patient was told another time of the session before."""
     attached: bool = False
     """Whether a calendar file goes along."""
     link: str = ""
@@ -89,48 +91,67 @@ class Stationery:
     """From a case's reference to its page behind the clinic's login; empty for none."""
 
 
-def write(office: Office, case: Case, row: Outgoing, stationery: Stationery) -> EmailMessage | None:
-    """Return the message of a leased row, or None where nothing is left to tell.
+class Nothing(Enum):
+    """Why there is no message."""
+
+    TO_TELL = auto()
+    """It is no longer true, or another message says it."""
+    IN_TIME = auto()
+    """What it is about is over."""
+
+
+def write(office: Office, case: Case, row: Outgoing, stationery: Stationery) -> EmailMessage | Nothing:
+    """Return the message of a leased row, or why there is none.
 
     The case is locked. The secrets in the links are made at the first attempt and kept, sealed, for
-    the next ones. Raises MailRefused for an address that cannot be written to.
+    the next ones to the same address; where the patient has another one by then, they are made anew
+    and open nothing any more. Raises MailRefused for an address that cannot be written to.
     """
     policy = office.clinic.mail
     if policy is None:
-        return None
+        return Nothing.TO_TELL
     if row.kind == MailKind.NOTICE:
         return _notice(office, policy, case, row, stationery)
     identity = identity_of(case)
     appointments = [] if row.kind == MailKind.DECIDED else appointments_of(office, case)
     told = _told(office, row, appointments)
-    if identity is None or told is None:
-        return None
-    subscribable = stationery.feed is not None and _is_first(row, appointments)
+    if identity is None:
+        return Nothing.TO_TELL
+    if isinstance(told, Nothing):
+        return told
+    # Written one way only: a calendar answers an invitation for the very address it came to.
+    to = mailbox(identity.email)
     known: dict[str, str] | None = row.content
-    content = known or _content(office, case, identity.email, feed=subscribable)
+    earlier = _earlier(office, row)
+    if known is not None and known["to"] == to:
+        content = known
+    else:
+        feed = bool(known["feed"]) if known else _brings_feed(row, earlier)
+        until = told[0].end_at if row.kind == MailKind.REMINDER else None
+        content = _content(office, case, to, feed=feed and stationery.feed is not None, until=until)
     locale = office.locale_of(case)
-    calendar = _calendar(office, policy, case, row, told, content["to"], stationery)
+    calendar = _calendar(office, policy, case, row, told, to, stationery)
     occasion = Occasion(
         kind=row.kind,
         clinic=office.clinic,
         locale=locale,
         sessions=tuple(_session(each) for each in told),
-        changed=bool(row.sequence),
+        changed=_has_changed(row, earlier),
         attached=calendar is not None and calendar.method is None,
         link=stationery.link(content["link"]),
         subscribe=stationery.feed(content["feed"]) if stationery.feed and content["feed"] else "",
     )
-    message = _letter(office, policy, row, content["to"], stationery, occasion, calendar)
-    if known is None:
-        _keep(office, case, row, content)
+    message = _letter(office, policy, row, to, stationery, occasion, calendar)
+    if content is not known:
+        _keep(office, case, row, content, instead_of=known)
     return message
 
 
 def _notice(
     office: Office, policy: MailPolicy, case: Case, row: Outgoing, stationery: Stationery
-) -> EmailMessage | None:
+) -> EmailMessage | Nothing:
     if case.state != CaseState.REVIEW or not policy.notices:
-        return None
+        return Nothing.TO_TELL
     occasion = Occasion(
         kind=row.kind,
         clinic=office.clinic,
@@ -141,27 +162,30 @@ def _notice(
     return _letter(office, policy, row, policy.notices, stationery, occasion, None)
 
 
-def _told(office: Office, row: Outgoing, appointments: Sequence[Appointment]) -> Sequence[Appointment] | None:
-    """Return the sessions that a message is about, None where it has become needless."""
+def _told(
+    office: Office, row: Outgoing, appointments: Sequence[Appointment]
+) -> Sequence[Appointment] | Nothing:
+    """Return the sessions that a message is about, or why it has become needless."""
     if row.kind == MailKind.DECIDED:
         return ()
     if row.kind in _SERIES:
         to_come = [each for each in appointments if each.end_at > office.now]
+        if not to_come:
+            return Nothing.IN_TIME
         standing = any(each.state == AppointmentState.BOOKED for each in to_come)
-        return appointments if standing or (to_come and row.kind == MailKind.CANCELLED) else None
+        return appointments if standing or row.kind == MailKind.CANCELLED else Nothing.TO_TELL
     mine = [each for each in appointments if each.id == row.appointment_id]
     if not mine or _is_overtaken(office, row, mine[0]):
-        return None
-    return mine
+        return Nothing.TO_TELL
+    return Nothing.IN_TIME if mine[0].arrive_at <= office.now else mine
 
 
 def _is_overtaken(office: Office, row: Outgoing, appointment: Appointment) -> bool:
     """Whether a message about one session is no longer true, or a later one says the same anew."""
     cancelled = appointment.state == AppointmentState.CANCELLED
-    if appointment.arrive_at <= office.now:
-        return True
     if row.kind == MailKind.REMINDER:
-        return cancelled
+        # One that was on its way when its session was moved could not be taken back.
+        return cancelled or row.due_at + lead_of(row) != appointment.arrive_at
     if cancelled != (row.kind == MailKind.CANCEL):
         return True
     later = sa.select(Outgoing.id).where(
@@ -175,28 +199,74 @@ def _is_overtaken(office: Office, row: Outgoing, appointment: Appointment) -> bo
     return office.session.scalar(later.limit(1)) is not None
 
 
-def _is_first(row: Outgoing, appointments: Sequence[Appointment]) -> bool:
+def _earlier(office: Office, row: Outgoing) -> Sequence[Outgoing]:
+    """Return the other messages of the case that first tell of sessions, or tell of them anew."""
     if row.kind not in _SUBSCRIBABLE:
+        return ()
+    return office.session.scalars(
+        sa.select(Outgoing).where(
+            Outgoing.clinic_id == row.clinic_id,
+            Outgoing.case_id == row.case_id,
+            Outgoing.kind.in_(_SUBSCRIBABLE),
+            Outgoing.id != row.id,
+        )
+    ).all()
+
+
+def _has_changed(row: Outgoing, earlier: Sequence[Outgoing]) -> bool:
+    """Whether the patient was told another time of the session before."""
+    if not row.sequence:
         return False
-    return row.kind == MailKind.BOOKED or (row.sequence == 0 and row.appointment_id == appointments[0].id)
+    mine = [each for each in earlier if each.appointment_id == row.appointment_id]
+    before = [each for each in mine if (each.sequence or 0) < row.sequence]
+    # Rows are deleted in the end, and then there is only the SEQUENCE to go by.
+    return not before or any(each.state == MailState.SENT for each in before)
 
 
-def _content(office: Office, case: Case, address: str, *, feed: bool) -> dict[str, str]:
-    """Return where a message goes, and fresh secrets for the links in it."""
-    link = tokens.issue(
-        office.session,
-        office.clinic.id,
-        case.id,
-        TokenPurpose.MANAGE,
-        office.now,
-        office.settings.link_lifetime,
-    )
+def _brings_feed(row: Outgoing, earlier: Sequence[Outgoing]) -> bool:
+    """Whether a message is the first of its case that reaches the patient, as far as one can know."""
+    if row.kind not in _SUBSCRIBABLE or (row.sequence and not earlier):
+        return False
+    return not any(each.state == MailState.SENT or _holds_feed(each) for each in earlier)
+
+
+def _holds_feed(row: Outgoing) -> bool:
+    return row.state == MailState.WAITING and row.content is not None and bool(row.content["feed"])
+
+
+def _content(
+    office: Office, case: Case, address: str, *, feed: bool, until: dt.datetime | None
+) -> dict[str, str]:
+    """Return where a message goes, and fresh secrets for the links in it.
+
+    A link is good for as long as any, but for one that is wanted `until` then only: with each link that
+    works somebody can try five dates of birth, and reminders are the most of what is sent.
+    """
+    lifetime = office.settings.link_lifetime
+    if until is not None:
+        lifetime = min(lifetime, until - office.now)
+    link = tokens.issue(office.session, office.clinic.id, case.id, TokenPurpose.MANAGE, office.now, lifetime)
     return {"to": address, "link": link, "feed": patient_secret() if feed else ""}
 
 
-def _keep(office: Office, case: Case, row: Outgoing, content: dict[str, str]) -> None:
-    """Keep the secrets for later attempts, and leave the audit entries; the last thing before the commit."""
+def _keep(
+    office: Office,
+    case: Case,
+    row: Outgoing,
+    content: dict[str, str],
+    *,
+    instead_of: dict[str, str] | None,
+) -> None:
+    """Keep the secrets for later attempts, and leave the audit entries; the last thing before the commit.
+
+    What was made for another address opens nothing from now on.
+    """
     row.content = content
+    if instead_of is not None:
+        tokens.revoke(office.session, office.clinic.id, instead_of["link"], office.now)
+        if instead_of["feed"]:
+            stop_feed(office, case, instead_of["feed"])
+        note(office, case, "link revoked", {"message": row.id}, actor=SYSTEM)
     if content["feed"]:
         add_patient_feed(office, case, content["feed"], actor=SYSTEM)
     note(office, case, "link", {"purpose": TokenPurpose.MANAGE, "message": row.id}, actor=SYSTEM)

@@ -90,6 +90,16 @@ def _values(clinic_id: str, raw: str, purpose: TokenPurpose, now: dt.datetime) -
     return {"clinic_id": clinic_id, "hash": hash_of(raw), "purpose": purpose, "now": now}
 
 
+def revoke(session: Session, clinic_id: str, raw: str, now: dt.datetime) -> None:
+    """Let a token open nothing any more."""
+    session.execute(
+        sa.update(Token)
+        .where(Token.clinic_id == clinic_id, Token.hash == hash_of(raw), Token.revoked_at.is_(None))
+        .values(revoked_at=now),
+        execution_options={"synchronize_session": False},
+    )
+
+
 def prolong(
     session: Session,
     clinic_id: str,

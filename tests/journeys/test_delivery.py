@@ -11,25 +11,31 @@ import smtplib
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from intake_plugin.errors import MailRefused
-from intake_plugin.journeys import delivery, review, upkeep
+from intake_plugin.journeys import changing, delivery, review, upkeep
 from intake_plugin.journeys.intake import Identity
 from intake_plugin.journeys.office import Office
+from intake_plugin.journeys.writing import Occasion
+from intake_plugin.letters import Wording
 from intake_plugin.posting import Carrier
+from intake_plugin.records import audit, tokens
 from intake_plugin.records.outbox import MailKind, MailState, Outgoing
-from intake_plugin.records.tables import Case, Token, TokenPurpose
+from intake_plugin.records.tables import Case, Feed, Token, TokenPurpose
 from intake_plugin.state import Staff
 from tests.journeys import mailing
 from tests.journeys.conftest import BORN, NOW, Desk
@@ -146,6 +152,133 @@ def test_a_refusal_for_good_is_given_up_at_once_and_shown_to_staff(
     assert review.whole(desk.office, clinician, case.reference).undelivered == ()
 
 
+def test_a_retry_goes_to_the_address_the_patient_has_by_then(make_desk: MakeDesk) -> None:
+    desk = with_mail(make_desk)
+    case = on_tuesday(desk)
+    tried: list[EmailMessage] = []
+
+    def refuse(message: EmailMessage) -> None:
+        tried.append(message)
+        raise BUSY
+
+    office = desk.office
+    delivery.deliver(lambda: office, Carrier(refuse, LONGEST), mailing.STATIONERY)
+    (row,) = rows(desk)
+    old = row.content
+    assert old is not None
+    right = Identity(name="Pat", birth_date=BORN, email="right@example.com", telephone="1")
+    case.identity = right.to_json()
+    desk.session.commit()
+    bag = Mailbag()
+    bag.deliver(desk, NOW + HOUR)
+    (message,) = bag.taken
+    assert message["To"] == "right@example.com"
+    assert old["link"] not in text_of(message)
+    assert old["feed"] not in text_of(message)
+    links = desk.session.scalars(sa.select(Token).where(Token.purpose == TokenPurpose.MANAGE)).all()
+    feeds = desk.session.scalars(sa.select(Feed)).all()
+    opened: tuple[Sequence[Token | Feed], ...] = (links, feeds)
+    for made, secret in zip(opened, (old["link"], old["feed"]), strict=True):
+        open_by = {each.hash: each.revoked_at is None for each in made}
+        assert (len(open_by), open_by[tokens.hash_of(secret)], sum(open_by.values())) == (2, False, 1)
+    assert audit.verify(desk.session, desk.office.clinic.id) == ()
+
+
+@pytest.mark.parametrize("calendar", ["attach", "invite"])
+def test_a_mailbox_is_written_one_way_only(make_desk: MakeDesk, calendar: str) -> None:
+    desk, bag = with_mail(make_desk, calendar=calendar), Mailbag()
+    case = on_tuesday(desk)
+    case.identity = Identity(name="Pat", birth_date=BORN, email="pat@exämple.com", telephone="1").to_json()
+    desk.session.commit()
+    bag.errors.append(BUSY)
+    bag.deliver(desk)
+    bag.deliver(desk, NOW + HOUR)
+    assert {message["To"] for message in bag.taken} == {"pat@xn--exmple-cua.com"}
+    if calendar == "invite":
+        files = [calendar_of(message) or b"" for message in bag.taken]
+        assert all(b"mailto:pat@xn--exmple-cua.com" in file.replace(b"\r\n ", b"") for file in files)
+
+
+def test_a_reminder_on_its_way_is_not_taken_back_nor_sent_again(make_desk: MakeDesk) -> None:
+    desk, other = with_mail(make_desk, reminders=["P2D"]), with_mail(make_desk, reminders=["P2D"])
+    case, bag = on_tuesday(desk), Mailbag()
+    bag.deliver(desk)
+    due = sessions(desk, case)[0].arrive_at - 2 * DAY
+    meanwhile = Mailbag()
+
+    def send(message: EmailMessage) -> None:
+        mine = other.session.get_one(Case, (case.clinic_id, case.id))
+        new = changing.move_times(other.at(due).office, mine, 1).slots[-1].arrive
+        plan = changing.plan_move(other.at(due).office, mine, 1, {1: new})
+        changing.move(other.at(due).office, mine, 1, plan.arrivals)
+        # What tells the new time waits until the reminder of the old one is through.
+        assert meanwhile.deliver(other, due).counts == {}
+        raise BUSY
+
+    office = desk.at(due).office
+    found = delivery.deliver(lambda: office, Carrier(send, LONGEST), mailing.STATIONERY)
+    assert found.counts == {"later": 1}
+    assert meanwhile.deliver(other, due + HOUR).counts == {"sent": 1, "needless": 1}
+    assert meanwhile.taken[0]["Subject"] == "Your appointments have changed"
+
+
+def test_what_kills_its_sender_each_time_is_given_up_in_the_end(
+    make_desk: MakeDesk, clinician: Staff
+) -> None:
+    desk, bag = with_mail(make_desk, give_up_after="P1D"), Mailbag()
+    case = on_tuesday(desk)
+
+    def die(_: EmailMessage) -> None:
+        raise KeyboardInterrupt
+
+    for hours in (0, 12):
+        now = desk.at(NOW + hours * HOUR).office
+        with pytest.raises(KeyboardInterrupt):
+            delivery.deliver(partial(replace, now), Carrier(die, LONGEST), mailing.STATIONERY)
+    assert bag.deliver(desk, NOW + DAY).counts == {"given up": 1}
+    (shown,) = review.whole(desk.office, clinician, case.reference).undelivered
+    assert (shown.error, bag.taken) == ("interrupted", [])
+    # It is tried anew, for as long as any other.
+    assert delivery.again(desk.at(NOW + DAY).office) == 1
+    assert [row.attempts for row in rows(desk)] == [0]
+    assert bag.deliver(desk, NOW + DAY).counts == {"sent": 1}
+
+
+def test_what_could_not_be_sent_in_time_is_shown_to_staff(make_desk: MakeDesk, clinician: Staff) -> None:
+    desk, bag = with_mail(make_desk, reminders=["PT3H"]), Mailbag()
+    case = on_tuesday(desk)
+    bag.deliver(desk)
+    arrive = sessions(desk, case)[0].arrive_at
+    bag.errors.append(DOWN)
+    bag.deliver(desk, arrive - 2 * HOUR)
+    assert bag.deliver(desk, arrive).given_up == 1
+    (shown,) = review.whole(desk.office, clinician, case.reference).undelivered
+    assert (shown.kind, shown.error) == (MailKind.REMINDER, "ConnectionRefusedError")
+    # What nobody tried is only too late.
+    second = sessions(desk, case)[1].arrive_at
+    assert bag.deliver(desk, second).counts == {"needless": 1}
+
+
+def test_an_invitation_goes_by_what_the_patient_was_told_before(make_desk: MakeDesk) -> None:
+    desk, bag = with_mail(make_desk, calendar="invite"), Mailbag()
+    case = on_tuesday(desk)
+    changing.cancel(desk.office, case, 1)
+    move_last(desk, case)
+    bag.errors.extend([BUSY, BUSY])
+    bag.deliver(desk)
+    bag.deliver(desk, NOW + HOUR)
+    texts = [text_of(message) for message in bag.taken]
+    assert sum("subscribe to this address" in text for text in texts) == 1
+    assert not any("has a new time" in text for text in texts)
+    assert len(desk.session.scalars(sa.select(Feed)).all()) == 1
+    later = desk.at(NOW + 2 * HOUR)
+    new = changing.move_times(later.office, case, 4).slots[0].arrive
+    changing.move(later.office, case, 4, {4: new})
+    bag.deliver(desk, NOW + 3 * HOUR)
+    assert "Your appointment has a new time." in text_of(bag.taken[-1])
+    assert "subscribe to this address" not in text_of(bag.taken[-1])
+
+
 def test_an_address_that_nobody_can_write_to_is_given_up(make_desk: MakeDesk) -> None:
     desk, bag = with_mail(make_desk), Mailbag()
     case = on_tuesday(desk)
@@ -160,10 +293,19 @@ def test_an_address_that_nobody_can_write_to_is_given_up(make_desk: MakeDesk) ->
 def test_what_cannot_be_written_is_not_lost(make_desk: MakeDesk) -> None:
     desk, bag = with_mail(make_desk), Mailbag()
     on_tuesday(desk)
-    bare = Desk(replace(desk.office, clinic=replace(desk.office.clinic, treatments={})))
-    assert bag.deliver(bare).counts == {"later": 1}
+    long_name: type[Exception] = type("Wordless" * 20, (Exception,), {})
+
+    def broken(_: Occasion) -> Wording:
+        raise long_name
+
+    office = desk.office
+    found = delivery.deliver(
+        lambda: office, Carrier(bag.send, LONGEST), replace(mailing.STATIONERY, words=broken)
+    )
+    assert found.counts == {"later": 1}
     (row,) = rows(desk)
-    assert (row.error, row.content) == ("NotFound", None)
+    # As much of the name as its column has room for.
+    assert (row.error, row.content) == (("Wordless" * 20)[:60], None)
     assert bag.deliver(desk, NOW + HOUR).counts == {"sent": 1}
 
 
@@ -315,6 +457,57 @@ def test_that_it_was_sent_is_written_down_although_the_database_is_busy(make_des
     assert states(desk) == [MailState.SENT]
 
 
+def dropped() -> OperationalError:
+    words = Exception("server closed the connection unexpectedly")
+    return OperationalError("UPDATE", {}, words, connection_invalidated=True)
+
+
+def test_that_it_was_sent_is_written_down_although_the_connection_was_dropped(
+    make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, bag, waited = with_mail(make_desk), Mailbag(), list[float]()
+    desk.booked()
+    really, asked = delivery._changed, list[bool]()
+
+    def changed(office: Office, statement: sa.Update) -> int:
+        asked.append(True)
+        # First the lease is taken; then the database is away for a moment.
+        if 1 < len(asked) < 5:
+            raise dropped()
+        return really(office, statement)
+
+    monkeypatch.setattr(delivery, "_changed", changed)
+    monkeypatch.setattr(time, "sleep", waited.append)
+    found = bag.deliver(desk)
+    assert (found.counts, found.unwritten, waited) == ({"sent": 1}, [], [1, 2])
+    assert states(desk) == [MailState.SENT]
+    assert bag.deliver(desk, NOW + LONGEST).counts == {}
+
+
+def test_a_database_that_stays_away_costs_the_other_messages_nothing(
+    make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk, bag = with_mail(make_desk), Mailbag()
+    for _ in range(2):
+        desk.booked()
+    first = min(row.id for row in rows(desk))
+    really, broken = delivery._changed, list[str]()
+
+    def changed(office: Office, statement: sa.Update) -> int:
+        values = statement.compile().params
+        if values.get("state") == MailState.SENT and len(broken) < 5:
+            broken.append("")
+            raise dropped()
+        return really(office, statement)
+
+    monkeypatch.setattr(delivery, "_changed", changed)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    found = bag.deliver(desk)
+    assert (found.counts, found.unwritten) == ({"sent": 2}, [first])
+    assert sorted(states(desk)) == [MailState.SENT, MailState.WAITING]
+    assert caplog.messages == [f"It could not be written down how the attempt at message {first} ended."]
+
+
 # Looking after what was sent -----------------------------------------------------------------------------
 
 
@@ -348,3 +541,33 @@ def test_a_draft_that_has_run_out_takes_its_messages_along(make_desk: MakeDesk) 
     desk.session.commit()
     assert upkeep.expire(desk.at(NOW + 8 * DAY).office) == 1
     assert rows(desk) == []
+
+
+def test_a_clinic_that_sends_no_mail_any_more_keeps_nothing_unsent(make_desk: MakeDesk) -> None:
+    desk, bag = with_mail(make_desk, reminders=["P2D"]), Mailbag()
+    desk.booked()
+    desk.booked()
+    bag.errors.extend([UNKNOWN, BUSY])
+    bag.deliver(desk)
+    assert sum(row.content is not None for row in rows(desk)) == 2
+    bare = make_desk()
+    upkeep.expire(bare.at(NOW + HOUR).office)
+    assert set(states(desk)) == {MailState.UNDELIVERABLE, MailState.NEEDLESS}
+    assert [row.content for row in rows(desk) if row.content is not None] == []
+    upkeep.expire(bare.at(NOW + HOUR + 90 * DAY - MINUTE).office)
+    assert set(states(desk)) == {MailState.NEEDLESS}
+    upkeep.expire(bare.at(NOW + HOUR + 90 * DAY).office)
+    assert rows(desk) == []
+
+
+def test_the_link_of_a_reminder_ends_with_its_session(make_desk: MakeDesk) -> None:
+    desk, bag = with_mail(make_desk, reminders=["P2D"]), Mailbag()
+    case = on_tuesday(desk)
+    bag.deliver(desk)
+    first = sessions(desk, case)[0]
+    bag.deliver(desk, first.arrive_at - 2 * DAY)
+    links = desk.session.scalars(sa.select(Token).where(Token.purpose == TokenPurpose.MANAGE)).all()
+    assert {link.expires_at for link in links} == {
+        NOW + desk.office.settings.link_lifetime,
+        first.end_at,
+    }

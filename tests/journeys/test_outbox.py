@@ -5,15 +5,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import IntegrityError
 
-from intake_plugin.errors import OutOfTurn, TimeTaken
-from intake_plugin.journeys import booking, changing, intake, outbox, review
-from intake_plugin.journeys.office import Office, transaction
+from intake_plugin.errors import Busy, OutOfTurn, TimeTaken
+from intake_plugin.journeys import booking, changing, delivery, intake, outbox, review
+from intake_plugin.journeys.office import Office, note, transaction
 from intake_plugin.journeys.review import Ruling
 from intake_plugin.records import audit
 from intake_plugin.records.outbox import MailKind, MailState
@@ -163,6 +164,17 @@ def test_a_move_and_a_cancellation_take_reminders_back(make_desk: MakeDesk) -> N
     assert reminders(desk) == {(first.id, 2 * DAY, 0), (second.id, 2 * DAY, 0), (fourth.id, 2 * DAY, 1)}
 
 
+def test_reminders_are_taken_back_at_a_clinic_that_sends_no_mail_any_more(make_desk: MakeDesk) -> None:
+    desk, bare = with_mail(make_desk, reminders=["P2D"]), make_desk()
+    case = on_tuesday(desk)
+    mine = bare.session.get_one(Case, (case.clinic_id, case.id))
+    new = changing.move_times(bare.office, mine, 4).slots[-1].arrive
+    changing.move(bare.office, mine, 4, {4: new})
+    changing.cancel(bare.office, mine, 3)
+    first, second, *_ = sessions(desk, case)
+    assert {row.appointment_id for row in rows(desk, MailKind.REMINDER)} == {first.id, second.id}
+
+
 def test_a_move_that_fails_leaves_the_reminders(make_desk: MakeDesk) -> None:
     desk = with_mail(make_desk, reminders=["P2D"])
     case = on_tuesday(desk)
@@ -242,6 +254,29 @@ def test_only_a_site_that_sends_after_the_commit_remembers_its_rows(make_desk: M
     assert len(fresh) == 1
     assert set(fresh) < {row.id for row in rows(desk)}
     assert outbox.take_fresh(eager) == ()
+
+
+def test_what_is_being_told_by_staff_is_not_tried_again(
+    make_desk: MakeDesk, clinician: Staff, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, other = with_mail(make_desk), with_mail(make_desk)
+    case = on_tuesday(desk)
+    (row,) = rows(desk)
+    row.state, row.ended_at, row.error = MailState.UNDELIVERABLE, NOW, "550 5.1.1"
+    desk.session.commit()
+    soon = replace(other.office.settings, lock_timeout=dt.timedelta(seconds=1))
+    really = note
+
+    def noted(*given: Any, **more: Any) -> object:
+        # Staff have the row; whoever asks for it to be tried anew has to wait, and then finds it told.
+        with pytest.raises(Busy):
+            delivery.again(replace(other.office, settings=soon))
+        return really(*given, **more)
+
+    monkeypatch.setattr("intake_plugin.journeys.outbox.note", noted)
+    outbox.told(desk.office, case, audit.Actor(kind="staff", id=clinician.id))
+    assert delivery.again(other.office) == 0
+    assert [row.state for row in rows(desk)] == [MailState.TOLD]
 
 
 def test_staff_put_away_what_they_have_told_in_another_way(make_desk: MakeDesk, clinician: Staff) -> None:

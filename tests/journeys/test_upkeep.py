@@ -5,15 +5,20 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from intake_plugin.errors import SealBroken
+from intake_plugin.errors import Busy, SealBroken
 from intake_plugin.journeys import consent, intake, upkeep
+from intake_plugin.journeys.office import transaction
 from intake_plugin.records import audit
+from intake_plugin.records.base import Base
 from intake_plugin.records.keyring import KeyRing
+from intake_plugin.records.outbox import Outgoing
+from intake_plugin.records.sealed import Sealed
 from intake_plugin.records.tables import Case, Series, Signature, Token
 from intake_plugin.state import KEY
 from intake_plugin.testing import keys
@@ -99,6 +104,34 @@ def test_a_message_sealed_by_the_old_key_can_be_sent_after_a_rotation(
     assert [row.content for row in rows(after)] == [before]
     assert bag.deliver(after, NOW + dt.timedelta(hours=1)).counts == {"sent": 1}
     assert before["link"] in text_of(bag.taken[0])
+
+
+def test_a_rotation_does_not_bring_back_what_is_wiped_meanwhile(
+    make_desk: Callable[..., Desk], with_keys: Callable[[str], Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk, bag = with_mail(make_desk), Mailbag()
+    desk.booked()
+    bag.errors.append(ConnectionResetError())
+    bag.deliver(desk)
+    rotating, other = with_keys(f"{NEW},{OLD}"), make_desk()
+    soon = replace(other.office.settings, lock_timeout=dt.timedelta(seconds=1))
+    wiping, really = replace(other.office, settings=soon), Sealed.reseal
+
+    def reseal(sealed: Sealed[Any], row: Base) -> bool:
+        if isinstance(row, Outgoing):
+            # The row has been read. Whoever sends it cannot write down the end before it is sealed anew.
+            with pytest.raises(Busy):
+                wipe()
+        return really(sealed, row)
+
+    def wipe() -> None:
+        with transaction(wiping):
+            wiping.session.execute(sa.update(Outgoing).values(content_sealed=None))
+
+    monkeypatch.setattr(Sealed, "reseal", reseal)
+    assert sum(upkeep.rotate(rotating.office)) > 0
+    wipe()
+    assert [row.content for row in rows(desk)] == [None]
 
 
 def test_what_was_signed_between_two_keys_counts_after_the_rotation(

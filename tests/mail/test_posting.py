@@ -77,7 +77,10 @@ def test_a_message_arrives_octet_for_octet_at_its_one_recipient(server: MailServ
         ("", "554 5.6.0 not this", Failure("554 5.6.0", lasting=True)),
         ("", "451 4.3.0 not now", LATER),
         ("", "452 4.3.1 full", Failure("452 4.3.1")),
-        ("421 4.3.2 closing", "", Failure("421 4.3.2")),
+        ("421 4.3.2 closing", "", Failure("421 4.3.2", unreachable=True)),
+        ("", "421 4.7.0 closing", Failure("421 4.7.0", unreachable=True)),
+        ("554 5.7.1 <pat@example.com>: Relay access denied", "", Failure("554 5.7.1", unreachable=True)),
+        ("", "550 5.7.26 neither SPF nor DKIM", Failure("550 5.7.26", unreachable=True)),
         ("", CUT, Failure("SMTPServerDisconnected", unreachable=True)),
     ],
 )

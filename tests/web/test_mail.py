@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from email.message import EmailMessage
@@ -27,6 +28,7 @@ from flask_babel import Babel
 from ical.calendar_stream import IcsCalendarStream
 
 from intake_plugin import cli
+from intake_plugin.journeys.delivery import Delivered
 from intake_plugin.loading import MAIL_DEFAULTS, load_clinic
 from intake_plugin.records.outbox import MailKind, MailState, Outgoing
 from intake_plugin.records.tables import Appointment, Case, CaseState
@@ -481,6 +483,31 @@ def test_the_command_says_when_the_server_cannot_be_reached(make_mailing: MakeMa
     assert code == 0
     assert "harbour: ConnectionRefusedError (1)\n" in output
     assert "harbour: the mail server could not be used, so the rest waits\n" in output
+
+
+def test_a_clinic_that_cannot_send_does_not_keep_the_next_one_from_it(
+    make_mailing: MakeMailing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_mailing()
+    state = site.app.extensions["intake_plugin"]
+    clinic = state.clinics["harbour"]
+    clinics = {"a": replace(clinic, id="a"), "b": replace(clinic, id="b"), "c": replace(clinic, id="c")}
+    monkeypatch.setattr(cli, "_mounts", lambda _: clinics)
+    monkeypatch.setattr(cli, "_office", lambda _, clinic: clinic.id)
+
+    def deliver(_: Any, mount: str, __: Any) -> Delivered:
+        if mount == "a":
+            raise KeyError("pat@example.com")
+        return Delivered(counts=Counter(sent=1), unwritten=["0f"] if mount == "b" else [])
+
+    monkeypatch.setattr("intake_plugin.web.mail.deliver", deliver)
+    code, output = run(site, "deliver")
+    assert code == 1
+    assert "a: KeyError\n" in output
+    assert "pat@example.com" not in output
+    assert "b: how it ended could not be written down, so it may be sent again: 0f\n" in output
+    assert "c: 1 sent, 0 later, 0 given up, 0 needless\n" in output
+    assert "Not everything was done at a, b. Run this again." in output
 
 
 @pytest.mark.parametrize(
