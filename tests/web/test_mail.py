@@ -455,7 +455,7 @@ def test_what_nobody_can_be_told_is_on_the_desk_until_staff_have_told_it(
     assert "Could not be delivered by mail The booked sessions:" in page.text
     assert "(550 5.1.1)" in page.text
     assert "The patient has been told" not in page.text
-    assert site.app.test_client().post(f"{DESK}cases/{reference}/told").status_code == 404
+    assert site.app.test_client().post(f"{DESK}cases/{reference}/told").status_code == 403
     site.staff = CLINICIAN
     desk = site.visitor()
     page = desk.get(f"{DESK}cases/{reference}")
