@@ -142,7 +142,7 @@ def _case_page(visit: Visit, found: WholeCase, form: AnswersForm) -> ResponseRet
         sources=lambda sources: [_source_words(protocol, source) for source in sources],
         form=form,
         changes=desk_changes(visit, found.case, found.appointments),
-        recheck=_recheck(visit, found),
+        recheck=_recheck(visit, found) if protocol else None,
         may_decide=bool(found.verdicts) and current_staff().role == "decide",
         titles=_titles(visit),
         states=state_names(),

@@ -232,7 +232,7 @@ MISTAKES: dict[str, tuple[Callable[[Site], tuple[int, str, Visitor]], int, str]]
     "no time": (no_time, 422, "Select the time of your first session"),
     "a time outside hours": (a_time_outside_hours, 409, "The time you chose is no longer free"),
     "a week that is none": (a_week_that_is_none, 400, "This page could not read what was sent"),
-    "a session left out": (a_series_with_a_session_left_out, 409, "Check them again"),
+    "a session left out": (a_series_with_a_session_left_out, 409, "Check them, and with whom they are"),
     "no series": (no_series, 422, "Select a time for every session"),
 }
 

@@ -90,7 +90,7 @@ def town(make_site: MakeSite, clinic: Clinic) -> Town:
         read = site.db.session.scalars
         reference, block = read(sa.select(Case.reference)).one(), read(sa.select(Block.id)).one()
         clinics = read(sa.select(Feed.hash).where(Feed.case_id.is_(None))).one()
-    about = ("case_page", "decision", "move_session", "cancel_session", "overlap_session")
+    about = ("case_page", "decision", "told", "move_session", "cancel_session", "overlap_session")
     values = {f"{name}.reference": reference for name in about} | {
         "unblock.block_id": block,
         "feed_stopped.feed_hash": clinics,

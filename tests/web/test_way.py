@@ -16,6 +16,7 @@ from intake_plugin.web import visit
 from tests.web.conftest import CLINICIAN, DESK, HOME, NOW, WREN, MakeSite, Site
 
 LONDON = ZoneInfo("Europe/London")
+SOMEBODY_ELSE = {"email": "ash.lindqvist@example.com"}
 
 
 def link(page: Page, ending: str) -> str:
@@ -246,7 +247,7 @@ def test_what_one_patient_looks_at_is_held_and_another_gets_other_times(site: Si
     first, outcome = site.to("outcome")
     mine = first.walk(outcome, WREN, until=frozenset({"series"}))
     assert "We hold the times selected now for you until 10:20." in mine.text
-    second, outcome = site.to("outcome")
+    second, outcome = site.to("outcome", SOMEBODY_ELSE)
     theirs = second.walk(outcome, WREN, until=frozenset({"series"}))
     assert not set(times_of(mine).values()) & set(times_of(theirs).values())
     assert second.submit(theirs).name == "done"
@@ -270,7 +271,7 @@ def test_a_hold_is_extended_with_one_press_and_its_loss_keeps_the_choice(
     assert "until 10:39." in first.get(mine.reply.url).text
     at(39)
     assert "We no longer hold these times" in first.get(mine.reply.url).text
-    second, outcome = site.to("outcome")
+    second, outcome = site.to("outcome", SOMEBODY_ELSE)
     slots = second.walk(outcome, WREN, until=frozenset({"slots"}))
     theirs = second.submit(slots, {"arrive": last})
     assert second.submit(theirs).name == "done"
