@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,14 @@ SERVERS = tuple(
     sa.make_url(url) for url in os.environ.get("INTAKE_TEST_DATABASE_URLS", "").replace(",", " ").split()
 )
 """Servers besides SQLite, as SQLAlchemy URLs between commas or spaces. None is skipped once it is named."""
+
+
+@pytest.fixture(autouse=True)
+def loggers() -> None:
+    """Let every logger speak again: what a program configures for itself silences those of others."""
+    for logger in logging.root.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 @pytest.fixture(params=[None, *SERVERS], ids=lambda url: url.get_backend_name() if url else "sqlite")

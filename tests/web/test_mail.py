@@ -416,10 +416,16 @@ def test_no_failure_of_the_mail_server_reaches_the_patient(
     ],
 )
 def test_a_site_that_cannot_send_answers_its_patients_and_says_why_in_the_log(
-    make_mailing: MakeMailing, caplog: pytest.LogCaptureFixture, config: dict[str, Any], logged: str
+    make_mailing: MakeMailing,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    config: dict[str, Any],
+    logged: str,
 ) -> None:
     site = make_mailing(config=config)
-    with caplog.at_level(logging.WARNING):
+    # Whatever other tests of this process have done to the loggers above it.
+    monkeypatch.setattr(site.app.logger, "handlers", [caplog.handler])
+    with caplog.at_level(logging.WARNING, logger=site.app.logger.name):
         _, page = site.to("done")
     assert done(page)
     assert [row.state for row in outbox(site)] == [MailState.WAITING]
