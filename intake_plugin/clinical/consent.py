@@ -10,12 +10,13 @@ import datetime as dt
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from intake_plugin.clinical.answers import Answers
 from intake_plugin.clinical.conditions import Known
-from intake_plugin.clinical.protocol import ConsentDocument, NumbingProduct, Protocol
+from intake_plugin.clinical.protocol import ConsentDocument, ElementText, NumbingProduct, Protocol
 from intake_plugin.errors import Problem, ProtocolError, did_you_mean
 
 CONSENT_FACTS: Final = frozenset(
@@ -98,34 +99,51 @@ def render(
     """
     known = Known(protocol, answers, today=today)
     words = protocol.words(locale).consent[document.id]
-    fill = _Filler(facts)
-    title, statement = fill(words.title), fill(words.statement)
     elements = tuple(
-        (fill(words.elements[element.id].heading), _paragraphs(fill(words.elements[element.id].body)))
+        words.elements[element.id]
         for element in document.elements
         if element.when is None or known.truth(element.when) is not False
     )
-    if fill.missing:
+    bare = RenderedConsent(
+        id=document.id,
+        version=document.version,
+        locale=locale,
+        title=words.title,
+        elements=(),
+        statement=words.statement,
+        required=document.required,
+        text="",
+        sha256="",
+    )
+    rendered, missing = _filled(bare, elements, frozenset(facts.items()))
+    if missing:
         where = f"{protocol.id}: consent.{document.id}"
         raise ProtocolError(
             f"Consent {document.id!r}",
             [
                 Problem(where, f"There is no fact for {{{name}}}.{did_you_mean(name, facts)}")
-                for name in fill.missing
+                for name in missing
             ],
         )
-    text = "\n\n".join([title, *(part for heading, body in elements for part in (heading, *body)), statement])
-    return RenderedConsent(
-        id=document.id,
-        version=document.version,
-        locale=locale,
-        title=title,
-        elements=elements,
-        statement=statement,
-        required=document.required,
-        text=text,
-        sha256=hashlib.sha256(text.encode()).hexdigest(),
-    )
+    return rendered
+
+
+@lru_cache(maxsize=512)
+def _filled(
+    bare: RenderedConsent, elements: tuple[ElementText, ...], facts: frozenset[tuple[str, str]]
+) -> tuple[RenderedConsent, tuple[str, ...]]:
+    """Put the facts into a document and its elements, and name the placeholders that have none.
+
+    Kept, because most patients of a clinic read the same few texts; there is nothing of a person in
+    them but what is treated.
+    """
+    fill = _Filler(dict(facts))
+    title, statement = fill(bare.title), fill(bare.statement)
+    filled = tuple((fill(each.heading), _paragraphs(fill(each.body))) for each in elements)
+    text = "\n\n".join([title, *(part for heading, body in filled for part in (heading, *body)), statement])
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    rendered = replace(bare, title=title, elements=filled, statement=statement, text=text, sha256=sha256)
+    return rendered, tuple(fill.missing)
 
 
 class _Filler:

@@ -85,9 +85,15 @@ def choose(
     `healed` chooses as if the cautions that pass had passed. Raises ValueError when the protocol does
     not know a product in `stock`.
     """
+    known = Known(protocol, answers, today=today, answered_on=answered_on)
+    return choose_by(known, stock=stock, healed=healed)
+
+
+def choose_by(known: Known, *, stock: Sequence[str], healed: bool = False) -> NumbingChoice:
+    """Choose like `choose`, by what is known of the answers already."""
+    protocol = known.protocol
     if not stock:
         return NumbingChoice(None, None, None, "none")
-    known = Known(protocol, answers, today=today, answered_on=answered_on)
     cautions = [caution for caution in protocol.numbing.cautions if not (healed and caution.heals)]
     truths = [(caution, known.truth(caution.when)) for caution in cautions]
     standing = [(caution, truth) for caution, truth in truths if truth is not False]

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, cast
 
 from intake_plugin.clinical.answers import Answers
 from intake_plugin.clinical.conditions import Known
-from intake_plugin.clinical.numbing import Decision, NumbingChoice, Refusal, choose
+from intake_plugin.clinical.numbing import Decision, NumbingChoice, Refusal, choose_by
 from intake_plugin.clinical.protocol import (
     BIRTH_DATE,
     NumbingProduct,
@@ -113,7 +113,7 @@ def screen(
     """
     known = Known(protocol, answers, today=today, answered_on=answered_on)
     words = protocol.words(locale)
-    numbing = choose(protocol, answers, today=today, stock=stock, answered_on=answered_on)
+    numbing = choose_by(known, stock=stock)
     findings = [
         *_unanswered(known, words),
         *(finding for rule in protocol.rules if rule.active for finding in _apply(rule, known, words)),
@@ -121,11 +121,7 @@ def screen(
     # No cream goes on skin that has to heal first, nor does a session take place: only what stays
     # after the healing is a matter for a review now.
     healing = any(finding.until_healed for finding in findings)
-    lasting = (
-        choose(protocol, answers, today=today, stock=stock, answered_on=answered_on, healed=True)
-        if healing
-        else numbing
-    )
+    lasting = choose_by(known, stock=stock, healed=True) if healing else numbing
     return _whole(protocol, [*findings, *_numbing(lasting, protocol, words)], numbing)
 
 

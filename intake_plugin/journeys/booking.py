@@ -39,6 +39,7 @@ from intake_plugin.journeys.times import (
     serves,
     session_of,
     sweep_of,
+    taken_around,
     taken_of,
 )
 from intake_plugin.records.base import store
@@ -350,7 +351,10 @@ def _choice(case: Case) -> Choice:
     return choice
 
 
-def _planned(office: Office, case: Case, choice: Choice, *, alternatives: int = 3) -> SeriesPlan:
+def _planned(
+    office: Office, case: Case, choice: Choice, *, alternatives: int = 3, held: bool = False
+) -> SeriesPlan:
+    """Work out the series; `held` says that all of it is held, so that nothing is looked for."""
     session = session_of(office, case)
     course, chosen, asked = session.course, choice.arrivals, choice.practitioner_id
     start, end = _reach(office, case, course)
@@ -363,7 +367,12 @@ def _planned(office: Office, case: Case, choice: Choice, *, alternatives: int = 
     reach = [Dates(date, date) for date in sorted(set(dates.values()))]
     if alternatives or len(chosen) < course.sessions:
         reach = [Dates(reach[0].first, max(reach[-1].last, _latest(course, dates)))]
-    taken = taken_of(office, case, reach)
+        taken = taken_of(office, case, reach)
+    elif held:
+        # Whose seats they are is settled, so nothing else on those days decides anything.
+        taken = taken_around(office, case, session.span, chosen.values())
+    else:
+        taken = taken_of(office, case, reach)
     since = choice.since if _kept_in_time(office, session, choice, taken) else office.now
     sweep = sweep_of(office, case, session, reach, taken=taken, since=since)
     first = validate(sweep, chosen[1], practitioner_id=asked) or validate(sweep, chosen[1])
@@ -463,7 +472,9 @@ def confirm(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> Se
                 locked.state = CaseState.CONSENT
                 note(office, locked, "consent outdated", {})
                 return "consent"
-            plan = _planned(office, locked, replace(_choice(locked), arrivals=chosen), alternatives=0)
+            choice = _choice(locked)
+            held = choice.holds(chosen, office.now)
+            plan = _planned(office, locked, replace(choice, arrivals=chosen), alternatives=0, held=held)
             if chosen.keys() != {each.proposal.ordinal for each in plan.sessions} or not plan.complete:
                 raise TimeTaken("Not every time can be kept. Choose other times where it says so.")
             if not _as_shown(plan):

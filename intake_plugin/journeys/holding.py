@@ -45,14 +45,28 @@ def _lane(table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
     return tuple(table.c[name] == sa.bindparam(f"in_{name}") for name in ("clinic_id", "resource_id", "lane"))
 
 
-_BY_STRETCH: Mapping[sa.Table, tuple[sa.ColumnElement[bool], ...]] = {
+_HELD_STRETCH: Mapping[sa.Table, tuple[sa.ColumnElement[bool], ...]] = {
     _CLAIMS: (
         *_lane(_CLAIMS),
         _CLAIMS.c.tick >= sa.bindparam("first_tick"),
         _CLAIMS.c.tick < sa.bindparam("end_tick"),
+        _CLAIMS.c.hold_id == sa.bindparam("of"),
     ),
-    _OCCUPANCIES: (*_lane(_OCCUPANCIES), _OCCUPANCIES.c.start_at == sa.bindparam("begins_at")),
+    _OCCUPANCIES: (
+        *_lane(_OCCUPANCIES),
+        _OCCUPANCIES.c.start_at == sa.bindparam("begins_at"),
+        _OCCUPANCIES.c.hold_id == sa.bindparam("of"),
+    ),
 }
+# Built once: a statement costs more to build than to run.
+_REWRITE = {
+    table: sa.update(table).where(*which).values(_SET_HOLDER) for table, which in _HELD_STRETCH.items()
+}
+_RELEASE = {table: sa.delete(table).where(*which) for table, which in _HELD_STRETCH.items()}
+_CLEAR = {
+    table: release.where(table.c.expires_at <= sa.bindparam("now")) for table, release in _RELEASE.items()
+}
+_STORE = sa.insert(_OCCUPANCIES)
 
 
 _HELD = ("clinic_id", "resource_id", "lane", "hold_id", "expires_at", "appointment_id")
@@ -77,6 +91,14 @@ def _claim_ticks() -> sa.Insert:
 _CLAIM = _claim_ticks()
 
 
+class Look(NamedTuple):
+    """What is looked for: what begins in [since, end) and ends after `start`; aware instants, UTC."""
+
+    since: dt.datetime
+    start: dt.datetime
+    end: dt.datetime
+
+
 class Stretch(NamedTuple):
     """A time of one lane of one resource, seconds since the Unix epoch; stretches sort in key order."""
 
@@ -93,7 +115,7 @@ class Stretch(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """What is stored of a range of time, as one case sees it."""
+    """What is stored of some ranges of time, as one case sees it."""
 
     busy: Mapping[str, list[tuple[int, Interval]]]
     """Lane and time by resource: booked, or held for somebody else."""
@@ -117,6 +139,14 @@ class Choice:
     """When the hold ends; not after `since` where nothing could be held."""
     practitioners: Mapping[int, str | None] = field(default_factory=dict)
     """Whose times they are, by session number, as the patient was shown them."""
+
+    def holds(self, arrivals: Mapping[int, dt.datetime], now: dt.datetime) -> bool:
+        """Whether these are the times that were held when the choice was made, and the hold stands."""
+        return (
+            self.until > now
+            and dict(arrivals) == self.arrivals
+            and arrivals.keys() == self.practitioners.keys()
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the choice in plain JSON types."""
@@ -172,11 +202,11 @@ def apart(slots: Mapping[int, Slot]) -> dict[Stretch, int]:
 def load_taken(
     office: Office,
     case: Case | None,
-    spans: Sequence[tuple[dt.datetime, dt.datetime]],
+    looks: Sequence[Look],
     *,
     without: Collection[str] = (),
 ) -> Taken:
-    """Read, with one query, what begins in one of the spans [start, end), and the blocks that touch it.
+    """Read, with one query, what is taken as `looks` say, in order, and the blocks between the outermost.
 
     To `case` its own hold is free; it is read whole, wherever it lies. `without` names appointments
     whose time counts as free.
@@ -185,13 +215,12 @@ def load_taken(
     values = {
         "clinic_id": office.clinic.id,
         "now": office.now,
-        **{f"start_{number}": start for number, (start, _) in enumerate(spans)},
-        **{f"end_{number}": end for number, (_, end) in enumerate(spans)},
+        **{f"{name}_{n}": at for n, look in enumerate(looks) for name, at in look._asdict().items()},
         **({"hold_id": case.id} if case is not None else {}),
         **({"without": list(without)} if moving else {}),
     }
     # All at once: thousands of rows cost as much to fetch one by one as to read.
-    rows = office.connection.execute(_reading(len(spans), own=own, moving=moving), values).all()
+    rows = office.connection.execute(_reading(len(looks), own=own, moving=moving), values).all()
     busy: dict[str, list[tuple[int, Interval]]] = defaultdict(list)
     lapsed: dict[Stretch, str] = {}
     mine: set[Stretch] = set()
@@ -208,7 +237,7 @@ def load_taken(
 
 
 @cache
-def _reading(spans: int, *, own: bool, moving: bool) -> sa.CompoundSelect[Any]:
+def _reading(looks: int, *, own: bool, moving: bool) -> sa.CompoundSelect[Any]:
     """Return the query of `load_taken`, which costs more to build than to run."""
     stored = _OCCUPANCIES.c
     begun = sa.select(
@@ -223,10 +252,11 @@ def _reading(spans: int, *, own: bool, moving: bool) -> sa.CompoundSelect[Any]:
         sa.or_(
             *(
                 sa.and_(
-                    stored.start_at >= sa.bindparam(f"start_{number}"),
+                    stored.start_at >= sa.bindparam(f"since_{number}"),
                     stored.start_at < sa.bindparam(f"end_{number}"),
+                    stored.end_at > sa.bindparam(f"start_{number}"),
                 )
-                for number in range(spans)
+                for number in range(looks)
             )
         )
     )
@@ -234,10 +264,10 @@ def _reading(spans: int, *, own: bool, moving: bool) -> sa.CompoundSelect[Any]:
         others = stored.appointment_id.not_in(sa.bindparam("without", expanding=True))
         taken = taken.where(sa.or_(stored.appointment_id.is_(None), others))
     held = [begun.where(stored.hold_id == sa.bindparam("hold_id"))] if own else []
-    return sa.union_all(taken, *held, _blocks(spans))
+    return sa.union_all(taken, *held, _blocks(looks))
 
 
-def _blocks(spans: int) -> sa.Select[Any]:
+def _blocks(looks: int) -> sa.Select[Any]:
     by_hand = _BLOCKS.c
     return sa.select(
         by_hand.resource_id,
@@ -249,7 +279,7 @@ def _blocks(spans: int) -> sa.Select[Any]:
     ).where(
         by_hand.clinic_id == sa.bindparam("clinic_id"),
         by_hand.end_at > sa.bindparam("start_0"),
-        by_hand.start_at < sa.bindparam(f"end_{spans - 1}"),
+        by_hand.start_at < sa.bindparam(f"end_{looks - 1}"),
     )
 
 
@@ -333,22 +363,19 @@ def _in_the_way(wanted: Iterable[Stretch], lapsed: Mapping[Stretch, str]) -> dic
 
 def _delete(office: Office, held: Mapping[Stretch, str], *, lapsed: bool = False) -> None:
     """Delete held stretches and their claims; if `lapsed`, only what has still run out by then."""
-    for table, which in _BY_STRETCH.items():
-        statement = sa.delete(table).where(*which, table.c.hold_id == sa.bindparam("of"))
-        if lapsed:
-            statement = statement.where(table.c.expires_at <= office.now)
-        keys = [_key(office, table, stretch) | {"of": held[stretch]} for stretch in sorted(held)]
+    now = {"now": office.now} if lapsed else {}
+    for table, statement in (_CLEAR if lapsed else _RELEASE).items():
+        keys = [_key(office, table, stretch) | {"of": held[stretch]} | now for stretch in sorted(held)]
         _many(office, statement, keys)
 
 
 def _update(office: Office, case: Case, kept: Mapping[Stretch, Mapping[str, Any]]) -> int:
     changed = 0
-    for table, which in _BY_STRETCH.items():
-        statement = sa.update(table).where(*which, table.c.hold_id == sa.bindparam("of"))
+    for table, statement in _REWRITE.items():
         keys = [
             _key(office, table, stretch) | {"of": case.id, **_set(kept[stretch])} for stretch in sorted(kept)
         ]
-        changed += _many(office, statement.values(_SET_HOLDER), keys)
+        changed += _many(office, statement, keys)
     return changed
 
 
@@ -373,7 +400,7 @@ def _insert(office: Office, fresh: Mapping[Stretch, Mapping[str, Any]]) -> None:
     ]
     try:
         _many(office, _CLAIM, claims)
-        _many(office, sa.insert(_OCCUPANCIES), stretches)
+        _many(office, _STORE, stretches)
     except IntegrityError as error:
         raise Outrun("Somebody else took one of these times.") from error
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from intake_plugin.clinical import answers as answering
 from intake_plugin.clinical import screening as screens
 from intake_plugin.clinical.answers import Answer, Answers, PartialDate
-from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome, Protocol
+from intake_plugin.clinical.protocol import BIRTH_DATE, Outcome
 from intake_plugin.clinical.questionnaire import first_unanswered, outdated, prune, walk
 from intake_plugin.clinical.screening import Screening
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
@@ -27,6 +27,8 @@ from intake_plugin.records import tokens
 from intake_plugin.records.base import Base
 from intake_plugin.records.sealed import current_keyring
 from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState, TokenPurpose
+
+T = TypeVar("T")
 
 
 class Step(NamedTuple):
@@ -99,13 +101,13 @@ def identity_of(case: Case) -> Identity | None:
 
 
 class _Opened(NamedTuple):
-    """What the seals of a case hold, opened once; `counting` by protocol and day."""
+    """What the seals of a case hold, opened once, and what was worked out of it since."""
 
     sealed: tuple[bytes, bytes | None]
     given: Answers
     outdated: frozenset[str]
     standing: Answers
-    counting: dict[tuple[Protocol, dt.date], Answers]
+    worked_out: dict[tuple[Hashable, ...], Any]
 
 
 def _opened(case: Case) -> _Opened:
@@ -145,11 +147,24 @@ def answers_of(case: Case) -> Answers:
 
 def counting_of(office: Office, case: Case) -> Answers:
     """Return the answers that a submit would screen: those that stand to questions still asked."""
-    opened, protocol = _opened(case), office.protocol_of(case)
-    key = protocol, office.today
-    if key not in opened.counting:
-        opened.counting[key] = prune(protocol, opened.standing, today=office.today)[0]
-    return opened.counting[key]
+    protocol, today = office.protocol_of(case), office.today
+    return once_opened(
+        case,
+        ("counting", protocol, today),
+        lambda: prune(protocol, answers_of(case), today=today)[0],
+    )
+
+
+def once_opened(case: Case, what: tuple[Hashable, ...], work: Callable[[], T]) -> T:
+    """Work something out of a case's answers once for as long as the loaded row has them.
+
+    `what` names it, with all that it depends on besides the answers.
+    """
+    known = _opened(case).worked_out
+    if what not in known:
+        known[what] = work()
+    found: T = known[what]
+    return found
 
 
 def _outdated_ids(case: Case) -> frozenset[str]:

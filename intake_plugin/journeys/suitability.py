@@ -29,7 +29,7 @@ from intake_plugin.clinical.screening import (
 )
 from intake_plugin.clinical.turning import turning_dates
 from intake_plugin.errors import NotAsSigned
-from intake_plugin.journeys.intake import answers_of, lifted_of
+from intake_plugin.journeys.intake import answers_of, lifted_of, once_opened
 from intake_plugin.journeys.office import Office
 from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState
 
@@ -233,12 +233,17 @@ def numbing_signed(office: Office, case: Case, product_id: str | None) -> Numbin
 
 
 def _choose(office: Office, case: Case, stock: Sequence[str]) -> NumbingChoice:
-    return choose(
-        _without(office.protocol_of(case), unasked_of(office, case, office.today)),
-        answers_of(case),
-        today=office.today,
-        answered_on=answered_on(office, case),
-        stock=stock,
+    protocol, today, answered = office.protocol_of(case), office.today, answered_on(office, case)
+    return once_opened(
+        case,
+        ("numbing", protocol, today, answered, case.state, *stock),
+        lambda: choose(
+            _without(protocol, unasked_of(office, case, today)),
+            answers_of(case),
+            today=today,
+            answered_on=answered,
+            stock=stock,
+        ),
     )
 
 

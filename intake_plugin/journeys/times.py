@@ -18,7 +18,7 @@ from intake_plugin.clinical.course import CoursePlan, area_of, plan_course
 from intake_plugin.clinical.numbing import NumbingChoice, NumbingPlan, home_contact
 from intake_plugin.clinical.numbing import plan as plan_numbing
 from intake_plugin.journeys import busy
-from intake_plugin.journeys.holding import EVERY_LANE, Stretch, Taken, load_taken
+from intake_plugin.journeys.holding import EVERY_LANE, Look, Stretch, Taken, load_taken
 from intake_plugin.journeys.intake import answers_of
 from intake_plugin.journeys.office import Office
 from intake_plugin.journeys.suitability import Unsuitable, numbing_of, numbing_signed
@@ -106,11 +106,28 @@ def taken_of(
     `without` names the appointments that are about to move: what they take counts as free. What a
     calendar from outside calls busy takes every lane.
     """
-    spans = [
-        (midnight_of(office, first - _DAY), midnight_of(office, last + _MARGIN)) for first, last in reach
-    ]
-    taken = load_taken(office, case, spans, without=without)
-    outside = busy.blocked(office, spans[0][0], spans[-1][1])
+    starts = (midnight_of(office, each.first - _DAY) for each in reach)
+    ends = (midnight_of(office, each.last + _MARGIN) for each in reach)
+    looks = [Look(start, start, end) for start, end in zip(starts, ends, strict=True)]
+    return _taken(office, case, looks, without=without)
+
+
+def taken_around(office: Office, case: Case, span: Span, arrivals: Collection[dt.datetime]) -> Taken:
+    """Load what touches the visits at these arrivals, and nothing else, as this case sees it."""
+    buffers = [_buffers(office, each, case.protocol_id) for each in office.clinic.resources]
+    before = max((before for before, _ in buffers), default=dt.timedelta()) + TICK
+    after = max((after for _, after in buffers), default=dt.timedelta()) + TICK
+    begins = span.arrive - max(span.arrive, span.room) - before
+    ends = span.arrive + span.treatment + span.after + after
+    looks = [Look(each + begins - _DAY, each + begins, each + ends) for each in sorted(arrivals)]
+    return _taken(office, case, looks)
+
+
+def _taken(
+    office: Office, case: Case | None, looks: Sequence[Look], *, without: Collection[str] = ()
+) -> Taken:
+    taken = load_taken(office, case, looks, without=without)
+    outside = busy.blocked(office, looks[0].start, looks[-1].end)
     if not outside:
         return taken
     together = {
@@ -241,8 +258,7 @@ def _calendar(
     # A lane that the resource does not have takes it whole: a block by hand, or a session that
     # somebody put over others, which must not be followed by one more.
     whole = sorted(interval for lane, interval in taken if not 0 <= lane < resource.lanes)
-    treatment = office.clinic.treatments.get(protocol_id)
-    buffers = (resource, treatment) if treatment is not None else (resource,)
+    before, after = _buffers(office, resource, protocol_id)
     return ResourceCalendar(
         id=resource.id,
         kind=resource.kind,
@@ -250,9 +266,17 @@ def _calendar(
         busy=by_lane((lane, interval) for lane, interval in taken if lane != EVERY_LANE),
         blocked=tuple(merge(whole)),
         lanes=resource.lanes,
-        before=max(each.before for each in buffers),
-        after=max(each.after for each in buffers),
+        before=before,
+        after=after,
     )
+
+
+def _buffers(office: Office, resource: Resource, protocol_id: str) -> tuple[dt.timedelta, dt.timedelta]:
+    """Return what is kept free of a resource before and after each session of a treatment."""
+    treatment = office.clinic.treatments.get(protocol_id)
+    if treatment is None:
+        return resource.before, resource.after
+    return max(resource.before, treatment.before), max(resource.after, treatment.after)
 
 
 def serves(resource: Resource, protocol_id: str) -> bool:

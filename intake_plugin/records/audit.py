@@ -72,8 +72,8 @@ def record(
     """
     session.flush()
     connection = _connection(session)
-    for attempt in range(_ATTEMPTS):
-        head = _read_head(connection, clinic_id, lock=attempt > 0)
+    for _ in range(_ATTEMPTS):
+        head = _read_head(connection, clinic_id, lock=True)
         if head is None:
             _create_head(connection, clinic_id)
             continue

@@ -11,14 +11,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import cache
 from importlib import import_module
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import DeclarativeBase, MappedAsDataclass, Session, make_transient_to_detached
+from sqlalchemy.orm import DeclarativeBase, MappedAsDataclass, Mapper, Session, make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
 from intake_plugin.errors import SetupError
@@ -140,26 +141,44 @@ class Base(MappedAsDataclass, DeclarativeBase, kw_only=True, eq=False, repr=Fals
         return f"<{type(self).__name__} {key}>"
 
 
+class _Layout(NamedTuple):
+    """How rows of one class are stored; worked out once for each class."""
+
+    mapper: Mapper[Any]
+    insert: sa.Insert
+    columns: tuple[tuple[str, str], ...]
+    """Name of each column, and the attribute that has its value."""
+    version: str | None
+
+
+@cache
+def _layout(row: type[Base]) -> _Layout:
+    mapper = sa.inspect(row)
+    versions = mapper.version_id_col
+    return _Layout(
+        mapper=mapper,
+        insert=sa.insert(Base.metadata.tables[row.__tablename__]),
+        columns=tuple((attribute.columns[0].name, attribute.key) for attribute in mapper.column_attrs),
+        version=None if versions is None else mapper.get_property_by_column(versions).key,
+    )
+
+
 def store(session: Session, rows: Sequence[Base]) -> None:
     """Insert fresh rows of one table with one statement; from then on the session knows them as stored.
 
     It writes what a flush would write, without the unit of work, which costs a booking more than its
     statements. What has to be stored before has been flushed before.
     """
-    mapper = sa.inspect(type(rows[0]))
-    if mapper.version_id_col is not None:
-        version = mapper.get_property_by_column(mapper.version_id_col).key
-        for row in rows:
-            set_committed_value(row, version, 1)
-    columns = [(attribute.columns[0].name, attribute.key) for attribute in mapper.column_attrs]
-    values = [{name: getattr(row, key) for name, key in columns} for row in rows]
-    for row, stored in zip(rows, values, strict=True):
-        for name, key in columns:
+    layout = _layout(type(rows[0]))
+    for row in rows:
+        if layout.version is not None:
+            set_committed_value(row, layout.version, 1)
+        for _, key in layout.columns:
             # A default that nobody has set is not in the row yet, and would be read back for it.
             if key not in row.__dict__:
-                set_committed_value(row, key, stored[name])
-    table = Base.metadata.tables[rows[0].__tablename__]
-    session.connection({"mapper": mapper}).execute(sa.insert(table), values)
+                set_committed_value(row, key, getattr(row, key))
+    values = [{name: row.__dict__[key] for name, key in layout.columns} for row in rows]
+    session.connection({"mapper": layout.mapper}).execute(layout.insert, values)
     for row in rows:
         make_transient_to_detached(row)
     session.add_all(rows)
