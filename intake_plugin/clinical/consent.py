@@ -6,7 +6,6 @@ is the same string.
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import re
 from collections.abc import Iterator, Mapping
@@ -14,9 +13,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
-from intake_plugin.clinical.answers import Answers
 from intake_plugin.clinical.conditions import Known
-from intake_plugin.clinical.protocol import ConsentDocument, ElementText, NumbingProduct, Protocol
+from intake_plugin.clinical.protocol import ConsentDocument, ElementText, NumbingProduct
 from intake_plugin.errors import Problem, ProtocolError, did_you_mean
 
 CONSENT_FACTS: Final = frozenset(
@@ -61,18 +59,15 @@ class RenderedConsent:
     sha256: str
 
 
-def documents(
-    protocol: Protocol, answers: Answers, *, today: dt.date, product: NumbingProduct | None
-) -> tuple[ConsentDocument, ...]:
-    """Return the documents for this case, in the protocol's order.
+def documents(known: Known, *, product: NumbingProduct | None) -> tuple[ConsentDocument, ...]:
+    """Return the documents for what is known of a case, in the protocol's order.
 
     A document is left out when its condition is certainly false, or when it is about numbing and
     no `product` is planned.
     """
-    known = Known(protocol, answers, today=today)
     return tuple(
         document
-        for document in protocol.consent
+        for document in known.protocol.consent
         if (product is not None or not document.needs_numbing)
         and (document.when is None or known.truth(document.when) is not False)
     )
@@ -84,20 +79,14 @@ def placeholders(text: str) -> Iterator[str]:
 
 
 def render(
-    document: ConsentDocument,
-    protocol: Protocol,
-    answers: Answers,
-    *,
-    today: dt.date,
-    locale: str,
-    facts: Mapping[str, str],
+    document: ConsentDocument, known: Known, *, locale: str, facts: Mapping[str, str]
 ) -> RenderedConsent:
     """Return `document` in words, with `facts` put in for its placeholders.
 
     An element is left out only when its condition is certainly false. Raises `ProtocolError` that
     lists every placeholder without a fact.
     """
-    known = Known(protocol, answers, today=today)
+    protocol = known.protocol
     words = protocol.words(locale).consent[document.id]
     elements = tuple(
         words.elements[element.id]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -26,20 +26,20 @@ from intake_plugin.clinical.course import CoursePlan
 from intake_plugin.clinical.numbing import NumbingPlan
 from intake_plugin.clinical.protocol import Wait
 from intake_plugin.clinical.screening import Finding
-from intake_plugin.errors import OutOfTurn, TimeTaken
+from intake_plugin.errors import OutOfTurn, Stale, TimeTaken
 from intake_plugin.journeys import holding, outbox
 from intake_plugin.journeys.consent import settled
 from intake_plugin.journeys.holding import Choice, Taken, choice_of
-from intake_plugin.journeys.intake import answers_of, refer, require, stands_alone
-from intake_plugin.journeys.office import Office, decided, note, writing
+from intake_plugin.journeys.intake import addresses_of, answers_of, contradicted, refer, require
+from intake_plugin.journeys.office import Office, decided, note, writing, writing_one_of
 from intake_plugin.journeys.times import (
     Session,
     gap_of,
+    held_of,
     midnight_of,
     serves,
     session_of,
     sweep_of,
-    taken_around,
     taken_of,
 )
 from intake_plugin.records.base import store
@@ -354,7 +354,7 @@ def _choice(case: Case) -> Choice:
 def _planned(
     office: Office, case: Case, choice: Choice, *, alternatives: int = 3, held: bool = False
 ) -> SeriesPlan:
-    """Work out the series; `held` says that all of it is held, so that nothing is looked for."""
+    """Work out the series; `held` says that all of it should be held, so that little has to be read."""
     session = session_of(office, case)
     course, chosen, asked = session.course, choice.arrivals, choice.practitioner_id
     start, end = _reach(office, case, course)
@@ -367,11 +367,8 @@ def _planned(
     reach = [Dates(date, date) for date in sorted(set(dates.values()))]
     if alternatives or len(chosen) < course.sessions:
         reach = [Dates(reach[0].first, max(reach[-1].last, _latest(course, dates)))]
-        taken = taken_of(office, case, reach)
-    elif held:
-        # Whose seats they are is settled, so nothing else on those days decides anything.
-        taken = taken_around(office, case, session.span, chosen.values())
-    else:
+    taken = held_of(office, case, reach) if held else None
+    if taken is None or not _seated(office, session, chosen.values(), taken):
         taken = taken_of(office, case, reach)
     since = choice.since if _kept_in_time(office, session, choice, taken) else office.now
     sweep = sweep_of(office, case, session, reach, taken=taken, since=since)
@@ -413,6 +410,17 @@ def _kept_in_time(office: Office, session: Session, choice: Choice, taken: Taken
     starts = [seconds(arrive + session.span.arrive) for arrive in choice.arrivals.values() if arrive < soon]
     return choice.until > office.now and all(
         any(each.start <= start < each.end for each in taken.mine) for start in starts
+    )
+
+
+def _seated(office: Office, session: Session, arrivals: Collection[dt.datetime], taken: Taken) -> bool:
+    """Whether a seat of every kind is held at each arrival, so that nobody else can have any of them."""
+    kinds = {resource.id: resource.kind for resource in office.clinic.resources}
+    starts = [seconds(arrive + session.span.arrive) for arrive in arrivals]
+    return all(
+        {kinds.get(each.resource_id) for each in taken.mine if each.start <= start < each.end}
+        >= set(kinds.values())
+        for start in starts
     )
 
 
@@ -460,11 +468,16 @@ def confirm(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> Se
     """
 
     def act() -> Series | str:
-        with writing(office, case) as locked:
+        # Two cases of one person may have been submitted before either was booked. All of the person's
+        # are locked, so that of two at the same moment one is decided after the other.
+        addresses = addresses_of(office, case)
+        with writing_one_of(office, case, addresses) as (locked, others):
             if locked.state == CaseState.BOOKED:
                 return series_of(office, locked)
             require(office, locked, "series")
-            if not stands_alone(office, locked):
+            if addresses_of(office, locked) != addresses:
+                raise Stale("This was changed in another window in the meantime.")
+            if others and contradicted(office, locked):
                 refer(office, locked)
                 return "outcome"
             if not settled(office, locked):
@@ -532,6 +545,7 @@ def _book(office: Office, case: Case, plan: SeriesPlan) -> Series:
     # The claims first: whoever is too late has written nothing else yet.
     holding.book(office, case, wanted, plan.taken)
     store(office.session, [series])
+    office.session.add(series)
     store(office.session, list(appointments.values()))
     outbox.booked(office, series, appointments.values())
     return series

@@ -16,12 +16,11 @@ import sqlalchemy as sa
 
 from intake_plugin.clinical.consent import RenderedConsent, render
 from intake_plugin.clinical.consent import documents as documents_for
-from intake_plugin.clinical.course import plan_course
 from intake_plugin.clinical.numbing import NumbingChoice
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
-from intake_plugin.journeys.intake import answers_of, is_submitted, next_step, require
+from intake_plugin.journeys.intake import is_submitted, next_step, require
 from intake_plugin.journeys.office import Office, note, writing
-from intake_plugin.journeys.suitability import numbing_of
+from intake_plugin.journeys.suitability import course_of, known_today, numbing_of
 from intake_plugin.records import audit
 from intake_plugin.records.base import Base
 from intake_plugin.records.tables import Case, CaseState, Signature
@@ -157,17 +156,17 @@ def _settles(declined: bool | None, rendered: RenderedConsent) -> bool:
 
 
 def _rendered(office: Office, case: Case) -> tuple[RenderedConsent, ...]:
-    protocol, answers, choice = office.protocol_of(case), answers_of(case), numbing_of(office, case)
-    facts = _facts(office, case, choice)
+    known, choice = known_today(office, case), numbing_of(office, case)
+    facts, locale = _facts(office, case, choice), office.locale_of(case)
     return tuple(
-        render(document, protocol, answers, today=office.today, locale=office.locale_of(case), facts=facts)
-        for document in documents_for(protocol, answers, today=office.today, product=choice.product)
+        render(document, known, locale=locale, facts=facts)
+        for document in documents_for(known, product=choice.product)
     )
 
 
 def _facts(office: Office, case: Case, choice: NumbingChoice) -> dict[str, str]:
     clinic, protocol, texts = office.clinic, office.protocol_of(case), office.texts_of(case)
-    course = plan_course(protocol, answers_of(case))
+    course = course_of(office, case)
     product = choice.product
     return {
         "clinic": clinic.name,

@@ -24,7 +24,6 @@ from intake_plugin.errors import NotFound, OutOfTurn, Stale
 from intake_plugin.journeys import holding, outbox
 from intake_plugin.journeys.office import Office, note, writing
 from intake_plugin.records import tokens
-from intake_plugin.records.base import Base
 from intake_plugin.records.sealed import current_keyring
 from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState, TokenPurpose
 
@@ -76,16 +75,6 @@ GIVEN, OUTDATED = "given", "outdated"
 AGAINST = (CaseState.STOPPED, CaseState.DECLINED, CaseState.REVIEW, CaseState.BOOKED)
 """States of an earlier case that may stand against a new one of the same person."""
 
-_CASES = Base.metadata.tables[Case.__tablename__]
-_PERSON = (
-    sa.select(_CASES.c.id)
-    .where(
-        _CASES.c.clinic_id == sa.bindparam("clinic_id"),
-        _CASES.c.email_index.in_(sa.bindparam("indexes", expanding=True)),
-    )
-    .order_by(_CASES.c.id)
-    .with_for_update()
-)
 UNDER_WAY = frozenset(
     {CaseState.DRAFT, CaseState.REVIEW, CaseState.WAITING, CaseState.CONSENT, CaseState.BOOKING}
 )
@@ -397,18 +386,15 @@ def contradicted(office: Office, case: Case) -> bool:
     return any(_same_person(identity, other) and _stands_against(office, other) for other in others)
 
 
-def stands_alone(office: Office, case: Case) -> bool:
-    """Whether nothing that happened beside this locked case stands against booking it.
+def addresses_of(office: Office, case: Case) -> tuple[str, ...]:
+    """Return the blind indexes under which other cases of the same person may be stored.
 
-    Two cases of one person may have been submitted before either was booked. All of the person's
-    cases are locked, so that of two at the same moment one is decided after the other. What a
-    clinician has cleared stays cleared.
+    None once a clinician has cleared the conflict: what is cleared stays cleared.
     """
     identity = identity_of(case)
     if identity is None or screens.CONFLICT in lifted_of(case):
-        return True
-    theirs = {"clinic_id": office.clinic.id, "indexes": office.keyring.email_indexes(identity.email)}
-    return len(office.connection.scalars(_PERSON, theirs).all()) == 1 or not contradicted(office, case)
+        return ()
+    return office.keyring.email_indexes(identity.email)
 
 
 def refer(office: Office, case: Case) -> None:

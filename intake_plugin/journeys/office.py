@@ -19,7 +19,7 @@ Rules of writing, in words:
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -41,8 +41,17 @@ T = TypeVar("T")
 
 _CASES = Base.metadata.tables[Case.__tablename__]
 _LOCK = (
-    sa.select(_CASES.c.version)
+    sa.select(_CASES.c.id, _CASES.c.version)
     .where(_CASES.c.clinic_id == sa.bindparam("clinic_id"), _CASES.c.id == sa.bindparam("case_id"))
+    .with_for_update()
+)
+_LOCK_PERSON = (
+    sa.select(_CASES.c.id, _CASES.c.version)
+    .where(
+        _CASES.c.clinic_id == sa.bindparam("clinic_id"),
+        _CASES.c.email_index.in_(sa.bindparam("indexes", expanding=True)),
+    )
+    .order_by(_CASES.c.id)
     .with_for_update()
 )
 
@@ -151,28 +160,55 @@ def _see_others(office: Office) -> None:
 @contextmanager
 def writing(office: Office, case: Case) -> Iterator[Case]:
     """Lock `case`, yield it as it is stored now, and commit (see `transaction`)."""
+    with _writing(office, case) as (locked, _):
+        yield locked
+
+
+@contextmanager
+def writing_one_of(office: Office, case: Case, indexes: Sequence[str]) -> Iterator[tuple[Case, bool]]:
+    """Lock `case` as `writing` does, and with it, in one order, every case stored under the same address.
+
+    `indexes` are the blind indexes of the address. Yields the case, and whether there is another one.
+    """
+    with _writing(office, case, indexes) as found:
+        yield found
+
+
+@contextmanager
+def _writing(office: Office, case: Case, indexes: Sequence[str] = ()) -> Iterator[tuple[Case, bool]]:
     # From its identity: asking a row of an ended transaction for its id would read before locking.
     _, case_id = sa.inspect(case).identity or (case.clinic_id, case.id)
     with transaction(office):
         _lock_sqlite(office, case_id)
-        locked = _lock(office, case, case_id)
+        versions = _lock_rows(office, case_id, indexes)
+        locked = _as_stored(office, case, case_id, versions)
         if locked is None:
             raise NotFound("This case is no longer stored.")
-        yield locked
+        yield locked, len(versions) > 1
 
 
-def _lock(office: Office, case: Case, case_id: str) -> Case | None:
-    """Lock the case's row and return the case as it is stored now, or None if it is gone."""
+def _lock_rows(office: Office, case_id: str, indexes: Sequence[str]) -> Mapping[str, int]:
+    """Lock the row of a case, and of those with the same address, and return their versions by id."""
+    mine = {"clinic_id": office.clinic.id}
+    found = _versions(office, _LOCK_PERSON, mine | {"indexes": indexes}) if indexes else {}
+    if case_id not in found:
+        found |= _versions(office, _LOCK, mine | {"case_id": case_id})
+    return found
+
+
+def _versions(office: Office, lock: sa.Select[tuple[str, int]], values: Mapping[str, Any]) -> dict[str, int]:
+    return {row.id: row.version for row in office.connection.execute(lock, values)}
+
+
+def _as_stored(office: Office, case: Case, case_id: str, versions: Mapping[str, int]) -> Case | None:
+    """Return a locked case as it is stored now, or None if it is gone."""
     known = sa.inspect(case)
     version = known.dict.get("version") if known.session is office.session else None
-    if version is not None:
-        mine = {"clinic_id": office.clinic.id, "case_id": case_id}
-        if office.connection.scalar(_LOCK, mine) == version:
-            return case
+    if version is not None and versions.get(case_id) == version:
+        return case
     statement = (
         sa.select(Case)
         .where(Case.clinic_id == office.clinic.id, Case.id == case_id)
-        .with_for_update()
         .execution_options(populate_existing=True)
     )
     return office.session.scalars(statement).one_or_none()

@@ -164,7 +164,7 @@ def _layout(row: type[Base]) -> _Layout:
 
 
 def store(session: Session, rows: Sequence[Base]) -> None:
-    """Insert fresh rows of one table with one statement; from then on the session knows them as stored.
+    """Insert fresh rows of one table with one statement; from then on they are detached, as they were stored.
 
     It writes what a flush would write, without the unit of work, which costs a booking more than its
     statements. What has to be stored before has been flushed before.
@@ -181,7 +181,6 @@ def store(session: Session, rows: Sequence[Base]) -> None:
     session.connection({"mapper": layout.mapper}).execute(layout.insert, values)
     for row in rows:
         make_transient_to_detached(row)
-    session.add_all(rows)
 
 
 def add_tables_to(metadata: sa.MetaData) -> None:

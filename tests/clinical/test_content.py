@@ -15,6 +15,7 @@ import pytest
 from intake_plugin.clinical.answers import Answer
 from intake_plugin.clinical.care import care_for
 from intake_plugin.clinical.changes import effective
+from intake_plugin.clinical.conditions import Known
 from intake_plugin.clinical.consent import CONSENT_FACTS, documents
 from intake_plugin.clinical.linter import lint
 from intake_plugin.clinical.protocol import CareStep, Compare, Protocol, Rule, Texts, Wait
@@ -278,7 +279,7 @@ def consents(
     protocol: Protocol, answers: dict[str, Answer], today: dt.date, *, cream: bool = True
 ) -> set[str]:
     product = protocol.numbing.products[0] if cream else None
-    return {document.id for document in documents(protocol, answers, today=today, product=product)}
+    return {document.id for document in documents(Known(protocol, answers, today=today), product=product)}
 
 
 ALWAYS = {"treatment", "data_processing", "photos_record", "photos_marketing"}

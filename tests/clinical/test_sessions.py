@@ -11,6 +11,7 @@ import pytest
 
 from intake_plugin.clinical.answers import UNSURE, Answer, PartialDate
 from intake_plugin.clinical.care import care_for
+from intake_plugin.clinical.conditions import Known
 from intake_plugin.clinical.consent import CONSENT_FACTS, documents, render
 from intake_plugin.clinical.course import CoursePlan, area_of, plan_course
 from intake_plugin.clinical.numbing import NumbingChoice, Refusal, choose, plan
@@ -318,30 +319,30 @@ def consenting(microneedling: Protocol) -> Protocol:
 def test_the_text_that_is_signed(consenting: Protocol, clean: Clean) -> None:
     own = consenting.consent[0]
     facts = {**FACTS, "clinic": "North {area}"}
-    rendered = render(own, consenting, clean(smoking="no"), today=TODAY, locale="en", facts=facts)
+    rendered = render(own, Known(consenting, clean(smoking="no"), today=TODAY), locale="en", facts=facts)
     assert rendered.elements == (("What", ("First <sessions>.", "Then <area>.")),)
     assert (
         rendered.text == "Consent for North {area}\n\nWhat\n\nFirst <sessions>.\n\nThen <area>.\n\nI agree."
     )
     assert rendered.sha256 == hashlib.sha256(rendered.text.encode("utf-8")).hexdigest()
     assert (rendered.id, rendered.version, rendered.required) == ("own", "7", True)
-    smoker = render(own, consenting, clean(smoking="yes"), today=TODAY, locale="en", facts=facts)
+    smoker = render(own, Known(consenting, clean(smoking="yes"), today=TODAY), locale="en", facts=facts)
     assert "It heals slower." in smoker.text
     assert smoker.sha256 != rendered.sha256
-    unsure = render(own, consenting, clean(smoking=UNSURE), today=TODAY, locale="en", facts=facts)
+    unsure = render(own, Known(consenting, clean(smoking=UNSURE), today=TODAY), locale="en", facts=facts)
     assert unsure.text == smoker.text
 
 
 def test_a_fact_that_is_missing_stops_the_consent(consenting: Protocol, clean: Clean) -> None:
     own = consenting.consent[0]
     with pytest.raises(ProtocolError, match=r"no fact for \{sessions\}") as caught:
-        render(own, consenting, clean(), today=TODAY, locale="en", facts={"clinic": "North"})
+        render(own, Known(consenting, clean(), today=TODAY), locale="en", facts={"clinic": "North"})
     assert len(caught.value.problems) == 2
 
 
 def test_numbing_consent_only_with_a_product(consenting: Protocol, clean: Clean) -> None:
     def ids(product: NumbingProduct | None) -> list[str]:
-        return [found.id for found in documents(consenting, clean(), today=TODAY, product=product)]
+        return [found.id for found in documents(Known(consenting, clean(), today=TODAY), product=product)]
 
     assert ids(None) == ["own"]
     assert ids(GENTLE) == ["own", "cream"]
@@ -352,7 +353,7 @@ def test_every_consent_of_the_package_renders(name: str, request: pytest.Fixture
     protocol: Protocol = request.getfixturevalue(name)
     for language in protocol.texts:
         for document in protocol.consent:
-            rendered = render(document, protocol, {}, today=TODAY, locale=language, facts=FACTS)
+            rendered = render(document, Known(protocol, {}, today=TODAY), locale=language, facts=FACTS)
             assert "{" not in rendered.text
             assert all(paragraphs for _, paragraphs in rendered.elements)
 
