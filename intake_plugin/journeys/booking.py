@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -30,16 +30,16 @@ from intake_plugin.errors import OutOfTurn, Stale, TimeTaken
 from intake_plugin.journeys import holding, outbox
 from intake_plugin.journeys.consent import settled
 from intake_plugin.journeys.holding import Choice, Taken, choice_of
-from intake_plugin.journeys.intake import addresses_of, answers_of, contradicted, refer, require
+from intake_plugin.journeys.intake import addresses_of, answers_of, contradicted, refer, require, submitted_of
 from intake_plugin.journeys.office import Office, decided, note, writing, writing_one_of
 from intake_plugin.journeys.times import (
     Session,
     gap_of,
-    held_of,
     midnight_of,
     serves,
     session_of,
     sweep_of,
+    taken_around,
     taken_of,
 )
 from intake_plugin.records.base import store
@@ -149,8 +149,8 @@ class BookedSeries:
 
 def advice_of(case: Case) -> tuple[Finding, ...]:
     """Return the advice that goes with this case on every later page."""
-    stored = case.screening
-    return () if stored is None else screens.advice_from_json(stored["screening"])
+    stored = submitted_of(case)
+    return screens.advice_from_json(stored["screening"]) if stored else ()
 
 
 def practitioners(office: Office, case: Case) -> tuple[Resource, ...]:
@@ -354,7 +354,7 @@ def _choice(case: Case) -> Choice:
 def _planned(
     office: Office, case: Case, choice: Choice, *, alternatives: int = 3, held: bool = False
 ) -> SeriesPlan:
-    """Work out the series; `held` says that all of it should be held, so that little has to be read."""
+    """Work out the series; `held` says that the times chosen are held as they were shown."""
     session = session_of(office, case)
     course, chosen, asked = session.course, choice.arrivals, choice.practitioner_id
     start, end = _reach(office, case, course)
@@ -367,8 +367,11 @@ def _planned(
     reach = [Dates(date, date) for date in sorted(set(dates.values()))]
     if alternatives or len(chosen) < course.sessions:
         reach = [Dates(reach[0].first, max(reach[-1].last, _latest(course, dates)))]
-    taken = held_of(office, case, reach) if held else None
-    if taken is None or not _seated(office, session, chosen.values(), taken):
+        taken = taken_of(office, case, reach)
+    elif held:
+        # Whose seats they are is settled, so what else is taken on those days decides nothing.
+        taken = taken_around(office, case, session.span, chosen.values())
+    else:
         taken = taken_of(office, case, reach)
     since = choice.since if _kept_in_time(office, session, choice, taken) else office.now
     sweep = sweep_of(office, case, session, reach, taken=taken, since=since)
@@ -410,17 +413,6 @@ def _kept_in_time(office: Office, session: Session, choice: Choice, taken: Taken
     starts = [seconds(arrive + session.span.arrive) for arrive in choice.arrivals.values() if arrive < soon]
     return choice.until > office.now and all(
         any(each.start <= start < each.end for each in taken.mine) for start in starts
-    )
-
-
-def _seated(office: Office, session: Session, arrivals: Collection[dt.datetime], taken: Taken) -> bool:
-    """Whether a seat of every kind is held at each arrival, so that nobody else can have any of them."""
-    kinds = {resource.id: resource.kind for resource in office.clinic.resources}
-    starts = [seconds(arrive + session.span.arrive) for arrive in arrivals]
-    return all(
-        {kinds.get(each.resource_id) for each in taken.mine if each.start <= start < each.end}
-        >= set(kinds.values())
-        for start in starts
     )
 
 

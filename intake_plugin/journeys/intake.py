@@ -85,14 +85,29 @@ REOPENS = frozenset({CaseState.WAITING, CaseState.CONSENT, CaseState.BOOKING})
 
 def identity_of(case: Case) -> Identity | None:
     """Return who the patient is, or None before the page "About you"."""
-    stored = case.identity
-    return None if stored is None else Identity.from_json(stored)
+
+    def opened() -> Identity | None:
+        stored = case.identity
+        return None if stored is None else Identity.from_json(stored)
+
+    return _once(case, "identity", case.identity_sealed, opened)
+
+
+def _once(case: Case, name: str, sealed: Hashable, opened: Callable[[], T]) -> T:
+    """Open something once for as long as it is sealed as it is.
+
+    It is kept with the row itself: the next request loads the row anew and opens it anew.
+    """
+    memory = sa.inspect(case).info
+    if name not in memory or memory[name][0] != sealed:
+        memory[name] = sealed, opened()
+    found: T = memory[name][1]
+    return found
 
 
 class _Opened(NamedTuple):
     """What the seals of a case hold, opened once, and what was worked out of it since."""
 
-    sealed: tuple[bytes, bytes | None]
     given: Answers
     outdated: frozenset[str]
     standing: Answers
@@ -100,24 +115,17 @@ class _Opened(NamedTuple):
 
 
 def _opened(case: Case) -> _Opened:
-    # Kept with the row itself: the next request loads the row anew and opens it anew, and a value
-    # sealed since is another value.
-    memory = sa.inspect(case).info
-    sealed = case.answers_sealed, case.identity_sealed
-    opened: _Opened | None = memory.get("opened")
-    if opened is None or opened.sealed != sealed:
-        opened = memory["opened"] = _open(case, sealed)
-    return opened
+    return _once(case, "answers", (case.answers_sealed, case.identity_sealed), lambda: _open(case))
 
 
-def _open(case: Case, sealed: tuple[bytes, bytes | None]) -> _Opened:
+def _open(case: Case) -> _Opened:
     stored, identity = case.answers, identity_of(case)
     given = answering.from_json(stored.get(GIVEN, {}))
     outdated_ids = frozenset(stored.get(OUTDATED, ()))
     standing = {key: value for key, value in given.items() if key not in outdated_ids}
     if identity is not None:
         standing[BIRTH_DATE] = PartialDate.of(identity.birth_date)
-    return _Opened(sealed, given, outdated_ids, standing, {})
+    return _Opened(given, outdated_ids, standing, {})
 
 
 def given_of(case: Case) -> Answers:
@@ -183,21 +191,25 @@ def is_submitted(case: Case, hashed: str) -> bool:
     return stored is not None and (hashed == stored or hashed in answers_hashes(case))
 
 
+def submitted_of(case: Case) -> Mapping[str, Any]:
+    """Return what the last submit and the decisions since stored, see `Case.screening`; empty before it."""
+    return _once(case, "screening", case.screening_sealed, lambda: case.screening or {})
+
+
 def screening_of(case: Case) -> Screening | None:
     """Return the outcome of the last submit."""
-    stored = case.screening
-    return None if stored is None else screens.from_json(stored["screening"])
+    stored = submitted_of(case)
+    return screens.from_json(stored["screening"]) if stored else None
 
 
 def dropped_of(case: Case) -> tuple[str, ...]:
     """Return the link ids whose answers the last submit dropped because they were no longer asked."""
-    stored = case.screening
-    return () if stored is None else tuple(stored["dropped"])
+    return tuple(submitted_of(case).get("dropped", ()))
 
 
 def lifted_of(case: Case) -> frozenset[str]:
     """Return what a clinician's decision lifted for these answers."""
-    return frozenset((case.screening or {}).get("lifted", ()))
+    return frozenset(submitted_of(case).get("lifted", ()))
 
 
 def is_retired(office: Office, case: Case) -> bool:
@@ -218,7 +230,7 @@ def next_step(office: Office, case: Case) -> Step:
 
 
 def _draft_step(office: Office, case: Case) -> Step:
-    if case.identity is None:
+    if case.identity_sealed is None:
         return Step("about-you")
     page = first_unanswered(office.protocol_of(case), counting_of(office, case), today=office.today)
     return Step("check") if page is None else Step("questions", page.key)
@@ -404,7 +416,7 @@ def refer(office: Office, case: Case) -> None:
         raise OutOfTurn(next_step(office, case).name)
     screening = screens.with_conflict(screening, office.protocol_of(case), office.locale_of(case))
     holding.release(office, case)
-    case.screening = {**(case.screening or {}), "screening": screens.to_json(screening)}
+    case.screening = {**submitted_of(case), "screening": screens.to_json(screening)}
     case.outcome, case.not_before = screening.outcome, screening.not_before
     case.state, case.plan = state_after(screening), None
     outbox.referred(office, case)

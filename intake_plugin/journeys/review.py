@@ -26,6 +26,7 @@ from intake_plugin.journeys.intake import (
     identity_of,
     next_step,
     screening_of,
+    submitted_of,
 )
 from intake_plugin.journeys.office import Office, note, transaction, writing
 from intake_plugin.journeys.suitability import UNDECIDABLE, WITHOUT, blocking
@@ -386,7 +387,7 @@ def _clear(office: Office, case: Case, screening: Screening, ruling: Ruling) -> 
     else:
         case.not_before = ruling.not_before
     decided = {"lifted": sorted(lifted), "numbing": ruling.numbing if choices else None}
-    case.screening = {**(case.screening or {}), **decided}
+    case.screening = {**submitted_of(case), **decided}
     case.numbing_home = ruling.home_numbing
     case.state, case.plan = CaseState.CONSENT, None
 

@@ -30,7 +30,7 @@ from intake_plugin.clinical.screening import (
 )
 from intake_plugin.clinical.turning import turning_dates
 from intake_plugin.errors import NotAsSigned
-from intake_plugin.journeys.intake import answers_of, lifted_of, once_opened
+from intake_plugin.journeys.intake import answers_of, lifted_of, once_opened, submitted_of
 from intake_plugin.journeys.office import Office
 from intake_plugin.records.tables import Appointment, AppointmentState, Case, CaseState
 
@@ -259,4 +259,4 @@ def course_of(office: Office, case: Case) -> CoursePlan:
 
 
 def _decided(case: Case) -> str:
-    return (case.screening or {}).get("numbing") or ""
+    return submitted_of(case).get("numbing") or ""

@@ -62,7 +62,7 @@ def _signed(visit: Visit) -> tuple[DocumentState, ...]:
 def save(visit: Visit) -> ResponseReturnValue:
     """Explain the private link; a post makes one and shows it once."""
     case = visit.own
-    if case.identity is None:
+    if case.identity_sealed is None:
         raise OutOfTurn("about-you")
     link = None
     if request.method == "POST":

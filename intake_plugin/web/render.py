@@ -63,7 +63,7 @@ class Frame:
     @property
     def linkable(self) -> bool:
         """Whether the case open on this device can have a private link, which asks for a date of birth."""
-        return self.visit.case is not None and self.visit.case.identity is not None
+        return self.visit.case is not None and self.visit.case.identity_sealed is not None
 
     @property
     def lang(self) -> str:
