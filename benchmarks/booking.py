@@ -67,6 +67,8 @@ EACH = 8
 """Series that every worker books in one run after that."""
 ROUNDS = 4
 WAIT = 300
+_CASE = sa.select(Case).where(Case.clinic_id == sa.bindparam("clinic_id"), Case.id == sa.bindparam("case_id"))
+"""Built once, like the query by which a page finds its case."""
 WRITTEN = (Series, Appointment, Claim, Occupancy, AuditEntry)
 
 
@@ -285,7 +287,8 @@ def _book_all(office: Office, work: Sequence[tuple[str, Mapping[int, dt.datetime
         case_id, arrivals = one
         with Session(engine) as session:
             mine = replace(office, session=session)
-            booking.confirm(mine, session.get_one(Case, (office.clinic.id, case_id)), arrivals)
+            case = session.scalars(_CASE, {"clinic_id": office.clinic.id, "case_id": case_id}).one()
+            booking.confirm(mine, case, arrivals)
 
     return _together(office, book, work)
 

@@ -91,14 +91,6 @@ def _claim_ticks() -> sa.Insert:
 _CLAIM = _claim_ticks()
 
 
-class Look(NamedTuple):
-    """What is looked for: what begins in [since, end) and ends after `start`; aware instants, UTC."""
-
-    since: dt.datetime
-    start: dt.datetime
-    end: dt.datetime
-
-
 class Stretch(NamedTuple):
     """A time of one lane of one resource, seconds since the Unix epoch; stretches sort in key order."""
 
@@ -202,25 +194,44 @@ def apart(slots: Mapping[int, Slot]) -> dict[Stretch, int]:
 def load_taken(
     office: Office,
     case: Case | None,
-    looks: Sequence[Look],
+    spans: Sequence[tuple[dt.datetime, dt.datetime]],
     *,
     without: Collection[str] = (),
 ) -> Taken:
-    """Read, with one query, what is taken as `looks` say, in order, and the blocks between the outermost.
+    """Read, with one query, what begins in one of the spans [start, end), and the blocks that touch it.
 
     To `case` its own hold is free; it is read whole, wherever it lies. `without` names appointments
     whose time counts as free.
     """
     own, moving = case is not None, bool(without)
     values = {
-        "clinic_id": office.clinic.id,
         "now": office.now,
-        **{f"{name}_{n}": at for n, look in enumerate(looks) for name, at in look._asdict().items()},
-        **({"hold_id": case.id} if case is not None else {}),
+        **{f"start_{number}": start for number, (start, _) in enumerate(spans)},
+        **{f"end_{number}": end for number, (_, end) in enumerate(spans)},
         **({"without": list(without)} if moving else {}),
     }
+    reading = _reading(len(spans), own=own, moving=moving)
+    return _read(office, case, reading, values, within=(spans[0][0], spans[-1][1]))
+
+
+def load_held(office: Office, case: Case, start: dt.datetime, end: dt.datetime) -> Taken:
+    """Read, with one query, what is held for a case, wherever it lies, and the blocks in [start, end)."""
+    return _read(office, case, _HOLDING, {"now": office.now}, within=(start, end))
+
+
+def _read(
+    office: Office,
+    case: Case | None,
+    reading: sa.CompoundSelect[Any],
+    values: dict[str, Any],
+    *,
+    within: tuple[dt.datetime, dt.datetime],
+) -> Taken:
+    values |= {"clinic_id": office.clinic.id, "first": within[0], "last": within[1]}
+    if case is not None:
+        values["hold_id"] = case.id
     # All at once: thousands of rows cost as much to fetch one by one as to read.
-    rows = office.connection.execute(_reading(len(looks), own=own, moving=moving), values).all()
+    rows = office.connection.execute(reading, values).all()
     busy: dict[str, list[tuple[int, Interval]]] = defaultdict(list)
     lapsed: dict[Stretch, str] = {}
     mine: set[Stretch] = set()
@@ -236,51 +247,50 @@ def load_taken(
     return Taken(busy=busy, lapsed=lapsed, mine=frozenset(mine))
 
 
+_STORED = sa.select(
+    _OCCUPANCIES.c.resource_id,
+    _OCCUPANCIES.c.lane,
+    EpochSeconds(_OCCUPANCIES.c.start_at),
+    EpochSeconds(_OCCUPANCIES.c.end_at),
+    _OCCUPANCIES.c.hold_id,
+    _OCCUPANCIES.c.expires_at <= sa.bindparam("now"),
+).where(_OCCUPANCIES.c.clinic_id == sa.bindparam("clinic_id"))
+_HELD_FOR = _STORED.where(_OCCUPANCIES.c.hold_id == sa.bindparam("hold_id"))
+_BLOCKED = sa.select(
+    _BLOCKS.c.resource_id,
+    sa.literal(EVERY_LANE),
+    EpochSeconds(_BLOCKS.c.start_at),
+    EpochSeconds(_BLOCKS.c.end_at),
+    sa.null(),
+    sa.false(),
+).where(
+    _BLOCKS.c.clinic_id == sa.bindparam("clinic_id"),
+    _BLOCKS.c.end_at > sa.bindparam("first"),
+    _BLOCKS.c.start_at < sa.bindparam("last"),
+)
+_HOLDING = sa.union_all(_HELD_FOR, _BLOCKED)
+
+
 @cache
-def _reading(looks: int, *, own: bool, moving: bool) -> sa.CompoundSelect[Any]:
+def _reading(spans: int, *, own: bool, moving: bool) -> sa.CompoundSelect[Any]:
     """Return the query of `load_taken`, which costs more to build than to run."""
     stored = _OCCUPANCIES.c
-    begun = sa.select(
-        stored.resource_id,
-        stored.lane,
-        EpochSeconds(stored.start_at),
-        EpochSeconds(stored.end_at),
-        stored.hold_id,
-        stored.expires_at <= sa.bindparam("now"),
-    ).where(stored.clinic_id == sa.bindparam("clinic_id"))
-    taken = begun.where(
+    taken = _STORED.where(
         sa.or_(
             *(
                 sa.and_(
-                    stored.start_at >= sa.bindparam(f"since_{number}"),
+                    stored.start_at >= sa.bindparam(f"start_{number}"),
                     stored.start_at < sa.bindparam(f"end_{number}"),
-                    stored.end_at > sa.bindparam(f"start_{number}"),
                 )
-                for number in range(looks)
+                for number in range(spans)
             )
         )
     )
     if moving:
         others = stored.appointment_id.not_in(sa.bindparam("without", expanding=True))
         taken = taken.where(sa.or_(stored.appointment_id.is_(None), others))
-    held = [begun.where(stored.hold_id == sa.bindparam("hold_id"))] if own else []
-    return sa.union_all(taken, *held, _blocks(looks))
-
-
-def _blocks(looks: int) -> sa.Select[Any]:
-    by_hand = _BLOCKS.c
-    return sa.select(
-        by_hand.resource_id,
-        sa.literal(EVERY_LANE),
-        EpochSeconds(by_hand.start_at),
-        EpochSeconds(by_hand.end_at),
-        sa.null(),
-        sa.false(),
-    ).where(
-        by_hand.clinic_id == sa.bindparam("clinic_id"),
-        by_hand.end_at > sa.bindparam("start_0"),
-        by_hand.start_at < sa.bindparam(f"end_{looks - 1}"),
-    )
+    held = [_HELD_FOR] if own else []
+    return sa.union_all(taken, *held, _BLOCKED)
 
 
 def hold(office: Office, case: Case, wanted: Collection[Stretch], taken: Taken, until: dt.datetime) -> None:
@@ -370,12 +380,12 @@ def _delete(office: Office, held: Mapping[Stretch, str], *, lapsed: bool = False
 
 
 def _update(office: Office, case: Case, kept: Mapping[Stretch, Mapping[str, Any]]) -> int:
+    ordered = sorted(kept)
+    become = [{f"set_{name}": value for name, value in kept[each].items()} for each in ordered]
     changed = 0
     for table, statement in _REWRITE.items():
-        keys = [
-            _key(office, table, stretch) | {"of": case.id, **_set(kept[stretch])} for stretch in sorted(kept)
-        ]
-        changed += _many(office, statement, keys)
+        keys = (_key(office, table, each) | {"of": case.id} for each in ordered)
+        changed += _many(office, statement, [key | to for key, to in zip(keys, become, strict=True)])
     return changed
 
 
@@ -414,10 +424,6 @@ def _key(office: Office, table: sa.Table, stretch: Stretch) -> dict[str, Any]:
     if table is _CLAIMS:
         return {**key, "first_tick": stretch.ticks.start, "end_tick": stretch.ticks.stop}
     return {**key, "begins_at": instant(stretch.start)}
-
-
-def _set(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"set_{name}": value for name, value in values.items()}
 
 
 def _many(office: Office, statement: sa.Executable, rows: Sequence[dict[str, Any]]) -> int:
