@@ -28,7 +28,7 @@ from intake_plugin.clinical.protocol import Wait
 from intake_plugin.clinical.screening import Finding
 from intake_plugin.errors import OutOfTurn, Stale, TimeTaken
 from intake_plugin.journeys import holding, outbox
-from intake_plugin.journeys.consent import settled
+from intake_plugin.journeys.consent import still_settled
 from intake_plugin.journeys.holding import Choice, Taken, choice_of
 from intake_plugin.journeys.intake import addresses_of, answers_of, contradicted, refer, require, submitted_of
 from intake_plugin.journeys.office import Office, decided, note, writing, writing_one_of
@@ -478,7 +478,7 @@ def confirm(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> Se
             if others and contradicted(office, locked):
                 refer(office, locked)
                 return "outcome"
-            if not settled(office, locked):
+            if not still_settled(office, locked):
                 # The texts have changed since they were signed: another cream, say.
                 locked.state = CaseState.CONSENT
                 note(office, locked, "consent outdated", {})

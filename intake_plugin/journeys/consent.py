@@ -18,7 +18,7 @@ from intake_plugin.clinical.consent import RenderedConsent, render
 from intake_plugin.clinical.consent import documents as documents_for
 from intake_plugin.clinical.numbing import NumbingChoice
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
-from intake_plugin.journeys.intake import is_submitted, next_step, require
+from intake_plugin.journeys.intake import is_submitted, next_step, require, submitted_of
 from intake_plugin.journeys.office import Office, note, writing
 from intake_plugin.journeys.suitability import course_of, known_today, numbing_of
 from intake_plugin.records import audit
@@ -48,6 +48,8 @@ _GIVEN_FOR = (
     .order_by(_SIGNATURES.c.signed_at)
 )
 """All of a case's signatures that tells whether they count; their texts are long and sealed."""
+_SETTLED = "settled"
+"""The key of `Case.screening` with the texts for which the booking was opened, see `_texts`."""
 SIGNED_FOR_GOOD = frozenset({CaseState.BOOKED, CaseState.CLOSED})
 
 
@@ -134,7 +136,7 @@ def proceed(office: Office, case: Case) -> None:
         if not settled(office, locked):
             raise OutOfTurn("consent")
         if locked.state == CaseState.CONSENT:
-            locked.state = CaseState.BOOKING
+            _open_booking(office, locked)
             note(office, locked, "consent complete", {})
 
 
@@ -148,6 +150,26 @@ def settled(office: Office, case: Case) -> bool:
         if is_submitted(case, row.answers_hash)
     }
     return all(_settles(last.get((each.id, each.sha256)), each) for each in _rendered(office, case))
+
+
+def _open_booking(office: Office, case: Case) -> None:
+    """Let times be chosen, and remember for which texts every document was settled."""
+    case.state, texts = CaseState.BOOKING, _texts(office, case)
+    if submitted_of(case).get(_SETTLED) != texts:
+        case.screening = {**submitted_of(case), _SETTLED: texts}
+
+
+def still_settled(office: Office, case: Case) -> bool:
+    """Whether the texts that opened the booking are those of today; what was signed is read where not.
+
+    Nothing that was settled for a text and for these answers can be taken back, so the texts decide.
+    """
+    return submitted_of(case).get(_SETTLED) == _texts(office, case) or settled(office, case)
+
+
+def _texts(office: Office, case: Case) -> list[str]:
+    """Return what tells the documents as they read now, and the answers they stand on, from any others."""
+    return [case.answers_hash or "", *(each.sha256 for each in _rendered(office, case))]
 
 
 def _settles(declined: bool | None, rendered: RenderedConsent) -> bool:
@@ -220,7 +242,7 @@ def _store(office: Office, case: Case, act: Act, *, declined: bool) -> None:
         office.session.add(_signature(office, locked, state.rendered, act, declined=declined))
         office.session.flush()
         if settled(office, locked):
-            locked.state = CaseState.BOOKING
+            _open_booking(office, locked)
         action = "decline" if declined else "sign"
         note(office, locked, action, {"document": act.document_id, "sha256": act.shown, "button": act.button})
 

@@ -127,8 +127,9 @@ class Case(Base, kw_only=True):
     """As `clinical.answers.to_json` writes them."""
     screening_sealed: Mapped[bytes | None] = mapped_column("screening", init=False)
     screening: Sealed[dict[str, Any] | None] = Sealed(lambda: None)
-    """`screening` (the findings at submission), `dropped` (link ids no longer asked), and `lifted`
-    (rule ids that a clinician's decision set aside)."""
+    """`screening` (the findings at submission), `dropped` (link ids no longer asked), `lifted` (rule ids
+    that a clinician's decision set aside), `numbing` (the product a clinician chose), and `settled`
+    (the consent texts for which the booking was opened)."""
     plan_sealed: Mapped[bytes | None] = mapped_column("plan", init=False)
     plan: Sealed[dict[str, Any] | None] = Sealed(lambda: None)
     """Times chosen but not yet booked, see `journeys.holding.Choice`."""
