@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
@@ -36,9 +36,6 @@ _TICK = TICK // dt.timedelta(seconds=1)
 _CLAIMS = Base.metadata.tables[Claim.__tablename__]
 _OCCUPANCIES = Base.metadata.tables[Occupancy.__tablename__]
 _BLOCKS = Base.metadata.tables[Block.__tablename__]
-_SET_HOLDER: Mapping[str, sa.BindParameter[Any]] = {
-    name: sa.bindparam(f"set_{name}") for name in ("hold_id", "expires_at", "appointment_id")
-}
 
 
 def _lane(table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
@@ -59,8 +56,15 @@ _HELD_STRETCH: Mapping[sa.Table, tuple[sa.ColumnElement[bool], ...]] = {
     ),
 }
 # Built once: a statement costs more to build than to run.
-_REWRITE = {
-    table: sa.update(table).where(*which).values(_SET_HOLDER) for table, which in _HELD_STRETCH.items()
+_EXTEND = {
+    table: sa.update(table).where(*which).values(expires_at=sa.bindparam("set_expires_at"))
+    for table, which in _HELD_STRETCH.items()
+}
+_BOOK = {
+    table: sa.update(table)
+    .where(*which)
+    .values(appointment_id=sa.bindparam("set_appointment_id"), hold_id=sa.null(), expires_at=sa.null())
+    for table, which in _HELD_STRETCH.items()
 }
 _RELEASE = {table: sa.delete(table).where(*which) for table, which in _HELD_STRETCH.items()}
 _CLEAR = {
@@ -298,8 +302,9 @@ def hold(office: Office, case: Case, wanted: Collection[Stretch], taken: Taken, 
 
     Raises Outrun when somebody else was faster.
     """
+    fresh = _settle(office, case, wanted, taken, _EXTEND, lambda _: {"set_expires_at": until})
     values = {"hold_id": case.id, "expires_at": until, "appointment_id": None}
-    _settle(office, case, dict.fromkeys(wanted, values), taken)
+    _insert(office, dict.fromkeys(fresh, values))
 
 
 def book(office: Office, case: Case, wanted: Mapping[Stretch, str], taken: Taken) -> None:
@@ -307,11 +312,9 @@ def book(office: Office, case: Case, wanted: Mapping[Stretch, str], taken: Taken
 
     Raises Outrun when somebody else was faster.
     """
-    rows = {
-        stretch: {"hold_id": None, "expires_at": None, "appointment_id": appointment_id}
-        for stretch, appointment_id in wanted.items()
-    }
-    _settle(office, case, rows, taken)
+    fresh = _settle(office, case, wanted, taken, _BOOK, lambda each: {"set_appointment_id": wanted[each]})
+    values = {"hold_id": None, "expires_at": None}
+    _insert(office, {each: {**values, "appointment_id": wanted[each]} for each in fresh})
 
 
 def free(office: Office, appointment_ids: Collection[str]) -> None:
@@ -351,15 +354,29 @@ def _stored(office: Office, *which: sa.ColumnElement[bool], limit: int | None = 
     }
 
 
-def _settle(office: Office, case: Case, wanted: Mapping[Stretch, Mapping[str, Any]], taken: Taken) -> None:
-    mine = taken.mine
-    fresh = {stretch: values for stretch, values in wanted.items() if stretch not in mine}
-    _delete(office, dict.fromkeys(mine - wanted.keys(), case.id))
+def _settle(
+    office: Office,
+    case: Case,
+    wanted: Collection[Stretch],
+    taken: Taken,
+    become: Mapping[sa.Table, sa.Update],
+    to: Callable[[Stretch], dict[str, Any]],
+) -> list[Stretch]:
+    """Let what is held of the stretches wanted become what it shall, and make room for the rest.
+
+    What the case holds besides is released. Returns the rest.
+    """
+    fresh = [each for each in wanted if each not in taken.mine]
+    _delete(office, dict.fromkeys(taken.mine.difference(wanted), case.id))
     _delete(office, _in_the_way(fresh, taken.lapsed), lapsed=True)
-    kept = {stretch: values for stretch, values in wanted.items() if stretch in mine}
-    if _update(office, case, kept) != sum(1 + len(stretch.ticks) for stretch in kept):
+    kept = sorted(taken.mine.intersection(wanted))
+    changed = 0
+    for table, statement in become.items():
+        rows = [_key(office, table, each) | {"of": case.id} | to(each) for each in kept]
+        changed += _many(office, statement, rows)
+    if changed != sum(1 + len(each.ticks) for each in kept):
         raise Outrun("A hold ran out, and somebody else took one of its times.")
-    _insert(office, fresh)
+    return fresh
 
 
 def _in_the_way(wanted: Iterable[Stretch], lapsed: Mapping[Stretch, str]) -> dict[Stretch, str]:
@@ -377,16 +394,6 @@ def _delete(office: Office, held: Mapping[Stretch, str], *, lapsed: bool = False
     for table, statement in (_CLEAR if lapsed else _RELEASE).items():
         keys = [_key(office, table, stretch) | {"of": held[stretch]} | now for stretch in sorted(held)]
         _many(office, statement, keys)
-
-
-def _update(office: Office, case: Case, kept: Mapping[Stretch, Mapping[str, Any]]) -> int:
-    ordered = sorted(kept)
-    become = [{f"set_{name}": value for name, value in kept[each].items()} for each in ordered]
-    changed = 0
-    for table, statement in _REWRITE.items():
-        keys = (_key(office, table, each) | {"of": case.id} for each in ordered)
-        changed += _many(office, statement, [key | to for key, to in zip(keys, become, strict=True)])
-    return changed
 
 
 def _insert(office: Office, fresh: Mapping[Stretch, Mapping[str, Any]]) -> None:
