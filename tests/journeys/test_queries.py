@@ -19,7 +19,7 @@ RANGES = ("intake_occupancy", "intake_busy", "intake_block")
 """Tables that a sweep reads a range of."""
 RANGE_QUERIES = 5
 """The most that offers may need."""
-BOOKING = 16
+BOOKING = 13
 """The most statements that booking a series may need, whatever its length."""
 
 

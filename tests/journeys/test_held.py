@@ -1,0 +1,199 @@
+"""Confirming what is held: from those seats alone, or from all that is free where they are lost."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask
+from sqlalchemy.orm import Session
+
+from intake_plugin.clinical import screening as screens
+from intake_plugin.errors import OutOfTurn, TimeTaken
+from intake_plugin.journeys import blocking, booking, changing, holding
+from intake_plugin.journeys.times import held_of, session_of
+from intake_plugin.records.tables import Appointment, Case, CaseState, Claim, Occupancy, Series
+from intake_plugin.state import KEY, Staff, State
+from intake_plugin.testing import approve, clinic
+from tests.journeys.conftest import CLINIC, NOW, SETTINGS, Desk, proposed
+from tests.journeys.test_holding import TWO
+from tests.journeys.test_queries import counting
+from tests.journeys.test_safety import rule_ids
+
+HOLD = CLINIC.booking.hold
+MINUTE = dt.timedelta(minutes=1)
+ROOMS = approve(
+    clinic(
+        resources=[
+            {"id": "nurse", "kind": "practitioner", "name": "Nurse"},
+            {"id": "room-1", "kind": "room", "name": "Room 1"},
+            {"id": "room-2", "kind": "room", "name": "Room 2"},
+        ]
+    )
+)
+
+
+def practitioners(desk: Desk, case: Case) -> set[str | None]:
+    return {each.practitioner_id for each in booking.appointments_of(desk.office, case)}
+
+
+def test_what_is_held_is_booked_although_who_was_asked_for_is_free_again(
+    make_desk: Callable[..., Desk], clinician: Staff
+) -> None:
+    desk, other = make_desk(clinic=TWO), make_desk(clinic=TWO).at(NOW + HOLD + MINUTE)
+    case = desk.signed()
+    slots = booking.times(desk.office, case, practitioner_id="ana").slots
+    booking.choose_first(desk.office, case, slots[-1].arrive, practitioner_id="ana")
+    chosen = proposed(desk.office, case)
+    rivals = other.signed()
+    booking.choose_first(other.office, rivals, chosen[1], practitioner_id="ana")
+    booking.confirm(other.office, rivals, proposed(other.office, rivals))
+    late = desk.at(NOW + HOLD + 2 * MINUTE)
+    booking.change(late.office, case, chosen)
+    for each in booking.appointments_of(other.office, rivals):
+        changing.cancel(other.office, rivals, each.ordinal, staff=clinician)
+    late.session.rollback()
+    booking.confirm(late.office, case, chosen)
+    assert practitioners(late, case) == {"ben"}
+
+
+def test_where_a_held_seat_is_lost_another_that_is_free_is_booked(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(clinic=ROOMS)
+    case, chosen = desk.planned()
+    lost = desk.session.scalars(sa.select(Occupancy).where(Occupancy.resource_id.like("room-%"))).first()
+    assert lost is not None
+    room, starts = lost.resource_id, lost.start_at
+    # As whoever put time right by hand would leave it: somebody else's, and no longer held.
+    for table in (Claim, Occupancy):
+        whose = sa.update(table).where(table.resource_id == room, table.hold_id == case.id)
+        desk.session.execute(whose.values(hold_id=None, expires_at=None, appointment_id="another"))
+    desk.session.commit()
+    series = booking.confirm(desk.office, case, chosen)
+    rooms = {each.ordinal: each.room_id for each in booking.appointments_of(desk.office, case)}
+    assert len(rooms) == len(chosen)
+    assert rooms[1] != room
+    others = desk.session.scalars(sa.select(Occupancy).where(Occupancy.appointment_id == "another")).all()
+    assert starts in {each.start_at for each in others}
+    assert series.case_id == case.id
+
+
+def test_a_block_put_on_a_held_time_stops_its_booking(desk: Desk, clinician: Staff) -> None:
+    case, chosen = desk.planned()
+    within = chosen[2] + session_of(desk.office, case).span.arrive
+    blocking.block(desk.office, clinician, "room", within, within + MINUTE, "Paint")
+    with pytest.raises(TimeTaken):
+        booking.confirm(desk.office, case, chosen)
+    assert case.state == CaseState.BOOKING
+    assert not desk.session.scalars(sa.select(Series)).all()
+
+
+def test_a_case_sees_nothing_as_free_but_what_it_holds(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(clinic=ROOMS)
+    case, chosen = desk.planned()
+    taken = held_of(desk.office, case, session_of(desk.office, case).span, chosen.values())
+    free = {
+        (resource.id, ordinal)
+        for resource in ROOMS.resources
+        for ordinal, arrive in chosen.items()
+        if not any(time.starts <= arrive < time.ends for _, time in taken.busy.get(resource.id, ()))
+    }
+    held = {each.resource_id for each in taken.mine}
+    assert len(held) == 2
+    assert {resource for resource, _ in free} == held
+    assert len(free) == 2 * len(chosen)
+
+
+def test_confirming_a_held_series_reads_no_range_and_no_signature(app: Flask, desk: Desk) -> None:
+    case, chosen = desk.planned()
+    with counting(app) as statements:
+        booking.confirm(desk.office, case, chosen)
+    reads = [each for each in statements if each.startswith("SELECT")]
+    assert not [each for each in reads if "intake_signature" in each]
+    assert [each.count("start_at >=") for each in reads if "FROM intake_occupancy" in each] == [0]
+
+
+def test_a_booking_that_was_open_before_texts_were_remembered_reads_what_was_signed(
+    app: Flask, desk: Desk
+) -> None:
+    case, chosen = desk.planned()
+    case.screening = {name: each for name, each in (case.screening or {}).items() if name != "settled"}
+    desk.session.commit()
+    with counting(app) as statements:
+        booking.confirm(desk.office, case, chosen)
+    assert [each for each in statements if each.startswith("SELECT") and "intake_signature" in each]
+    assert case.state == CaseState.BOOKED
+
+
+def test_signing_again_keeps_the_texts_and_another_text_is_signed_anew(
+    make_desk: Callable[..., Desk],
+) -> None:
+    desk = make_desk()
+    case, chosen = desk.planned()
+    renamed = make_desk(clinic=replace(CLINIC, name="Another clinic"), session=desk.session)
+    with pytest.raises(OutOfTurn) as sent:
+        booking.confirm(renamed.office, case, chosen)
+    assert sent.value.step == "consent"
+    renamed.sign_all(case)
+    booking.confirm(renamed.office, case, chosen)
+    assert case.state == CaseState.BOOKED
+
+
+def test_extending_what_is_held_moves_only_its_end(desk: Desk) -> None:
+    case, _ = desk.planned()
+    before = desk.session.execute(sa.select(Claim.tick, Claim.hold_id).order_by(Claim.tick)).all()
+    later = desk.at(NOW + MINUTE)
+    booking.extend(later.office, case)
+    after = desk.session.execute(sa.select(Claim.tick, Claim.hold_id).order_by(Claim.tick)).all()
+    assert after == before
+    assert set(desk.session.scalars(sa.select(Claim.expires_at))) == {NOW + MINUTE + HOLD}
+    assert set(desk.session.scalars(sa.select(Occupancy.expires_at))) == {NOW + MINUTE + HOLD}
+
+
+def test_a_booking_leaves_nothing_of_the_hold_on_its_claims(desk: Desk) -> None:
+    desk.booked()
+    sessions = set(desk.session.scalars(sa.select(Appointment.id)))
+    for table in (Claim, Occupancy):
+        rows = desk.session.execute(sa.select(table.hold_id, table.expires_at, table.appointment_id))
+        assert set(rows) == {(None, None, each) for each in sessions}
+
+
+def test_two_cases_of_one_person_confirmed_at_once_wait_for_each_other(
+    app: Flask, make_desk: Callable[..., Desk]
+) -> None:
+    """All of a person's cases are locked in one order, so that neither has what the other waits for."""
+    state: State = app.extensions[KEY]
+    desk = make_desk(clinic=TWO)
+    patient = replace(SETTINGS, lock_timeout=dt.timedelta(seconds=30))
+    engine = sa.create_engine(state.db.engine.url)
+    for number in range(5):
+        desk.email = f"pat{number}@example.com"
+        cases = [desk.signed(), desk.signed()]
+        chosen = [desk.plan(case, 8 * number + which) for which, case in enumerate(cases)]
+        ids = [case.id for case in cases]
+        desk.session.commit()
+        start = Barrier(2)
+
+        def confirm(which: int) -> str:
+            with app.app_context(), Session(engine) as session:
+                office = replace(desk.office, session=session, settings=patient)
+                case = session.get_one(Case, (CLINIC.id, ids[which]))  # noqa: B023 - run at once
+                start.wait(60)  # noqa: B023
+                try:
+                    booking.confirm(office, case, chosen[which])  # noqa: B023
+                except OutOfTurn as sent:
+                    return sent.step
+                return "booked"
+
+        with ThreadPoolExecutor(2) as pool:
+            ended = sorted(pool.map(confirm, range(2)))
+        assert ended == ["booked", "outcome"]
+        desk.session.rollback()
+        (referred,) = (case for case in cases if case.state == CaseState.REVIEW)
+        assert screens.CONFLICT in rule_ids(referred)
+        assert holding.choice_of(referred) is None
+    engine.dispose()
