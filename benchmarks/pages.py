@@ -28,6 +28,8 @@ from example_host import create_app
 from example_host.extensions import db
 from intake_plugin.testing import Given, Visitor, keys
 
+NOW = dt.datetime(2026, 3, 2, 9, 30, tzinfo=dt.UTC)
+"""Always the same moment, because what there is to offer changes with the hour."""
 START = "/london/book/"
 WINDOW = 14 * 1024
 """Octets of a page that arrive with the first round trip."""
@@ -45,7 +47,11 @@ GIVEN: Given = {
 @contextmanager
 def site() -> Iterator[Flask]:
     """Serve the example clinic from an empty database of its own."""
-    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, EXAMPLE_INSTANCE=folder):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.dict(os.environ, EXAMPLE_INSTANCE=folder),
+        patch("intake_plugin.web.visit.now", return_value=NOW),
+    ):
         app = create_app(
             {
                 "SECRET_KEY": "benchmark",
