@@ -14,13 +14,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from intake_plugin.clinical.conditions import Known
 from intake_plugin.clinical.consent import RenderedConsent, render
 from intake_plugin.clinical.consent import documents as documents_for
 from intake_plugin.clinical.numbing import NumbingChoice
 from intake_plugin.errors import NotFound, OutOfTurn, Stale
-from intake_plugin.journeys.intake import is_submitted, next_step, require, submitted_of
+from intake_plugin.journeys.intake import answers_of, is_submitted, next_step, require, submitted_of
 from intake_plugin.journeys.office import Office, note, writing
-from intake_plugin.journeys.suitability import course_of, known_today, numbing_of
+from intake_plugin.journeys.suitability import course_of, numbing_of
 from intake_plugin.records import audit
 from intake_plugin.records.base import Base
 from intake_plugin.records.tables import Case, CaseState, Signature
@@ -167,9 +168,10 @@ def still_settled(office: Office, case: Case) -> bool:
     return submitted_of(case).get(_SETTLED) == _texts(office, case) or settled(office, case)
 
 
-def _texts(office: Office, case: Case) -> list[str]:
+def _texts(office: Office, case: Case) -> list[Any]:
     """Return what tells the documents as they read now, and the answers they stand on, from any others."""
-    return [case.answers_hash or "", *(each.sha256 for each in _rendered(office, case))]
+    rendered = _rendered(office, case)
+    return [case.answers_hash, *([each.id, each.required, each.sha256] for each in rendered)]
 
 
 def _settles(declined: bool | None, rendered: RenderedConsent) -> bool:
@@ -178,7 +180,8 @@ def _settles(declined: bool | None, rendered: RenderedConsent) -> bool:
 
 
 def _rendered(office: Office, case: Case) -> tuple[RenderedConsent, ...]:
-    known, choice = known_today(office, case), numbing_of(office, case)
+    known = Known(office.protocol_of(case), answers_of(case), today=office.today)
+    choice = numbing_of(office, case)
     facts, locale = _facts(office, case, choice), office.locale_of(case)
     return tuple(
         render(document, known, locale=locale, facts=facts)

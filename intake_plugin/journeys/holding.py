@@ -70,7 +70,7 @@ _RELEASE = {table: sa.delete(table).where(*which) for table, which in _HELD_STRE
 _CLEAR = {
     table: release.where(table.c.expires_at <= sa.bindparam("now")) for table, release in _RELEASE.items()
 }
-_STORE = sa.insert(_OCCUPANCIES)
+_OCCUPY = sa.insert(_OCCUPANCIES)
 
 
 _HELD = ("clinic_id", "resource_id", "lane", "hold_id", "expires_at", "appointment_id")
@@ -93,6 +93,14 @@ def _claim_ticks() -> sa.Insert:
 
 
 _CLAIM = _claim_ticks()
+
+
+class Look(NamedTuple):
+    """What is looked for: what begins in [since, end) and ends after `start`; aware instants, UTC."""
+
+    since: dt.datetime
+    start: dt.datetime
+    end: dt.datetime
 
 
 class Stretch(NamedTuple):
@@ -198,44 +206,25 @@ def apart(slots: Mapping[int, Slot]) -> dict[Stretch, int]:
 def load_taken(
     office: Office,
     case: Case | None,
-    spans: Sequence[tuple[dt.datetime, dt.datetime]],
+    looks: Sequence[Look],
     *,
     without: Collection[str] = (),
 ) -> Taken:
-    """Read, with one query, what begins in one of the spans [start, end), and the blocks that touch it.
+    """Read, with one query, what is taken as `looks` say, in order, and the blocks between the outermost.
 
     To `case` its own hold is free; it is read whole, wherever it lies. `without` names appointments
     whose time counts as free.
     """
     own, moving = case is not None, bool(without)
     values = {
+        "clinic_id": office.clinic.id,
         "now": office.now,
-        **{f"start_{number}": start for number, (start, _) in enumerate(spans)},
-        **{f"end_{number}": end for number, (_, end) in enumerate(spans)},
+        **{f"{name}_{n}": at for n, look in enumerate(looks) for name, at in look._asdict().items()},
+        **({"hold_id": case.id} if case is not None else {}),
         **({"without": list(without)} if moving else {}),
     }
-    reading = _reading(len(spans), own=own, moving=moving)
-    return _read(office, case, reading, values, within=(spans[0][0], spans[-1][1]))
-
-
-def load_held(office: Office, case: Case, start: dt.datetime, end: dt.datetime) -> Taken:
-    """Read, with one query, what is held for a case, wherever it lies, and the blocks in [start, end)."""
-    return _read(office, case, _HOLDING, {"now": office.now}, within=(start, end))
-
-
-def _read(
-    office: Office,
-    case: Case | None,
-    reading: sa.CompoundSelect[Any],
-    values: dict[str, Any],
-    *,
-    within: tuple[dt.datetime, dt.datetime],
-) -> Taken:
-    values |= {"clinic_id": office.clinic.id, "first": within[0], "last": within[1]}
-    if case is not None:
-        values["hold_id"] = case.id
     # All at once: thousands of rows cost as much to fetch one by one as to read.
-    rows = office.connection.execute(reading, values).all()
+    rows = office.connection.execute(_reading(len(looks), own=own, moving=moving), values).all()
     busy: dict[str, list[tuple[int, Interval]]] = defaultdict(list)
     lapsed: dict[Stretch, str] = {}
     mine: set[Stretch] = set()
@@ -251,50 +240,51 @@ def _read(
     return Taken(busy=busy, lapsed=lapsed, mine=frozenset(mine))
 
 
-_STORED = sa.select(
-    _OCCUPANCIES.c.resource_id,
-    _OCCUPANCIES.c.lane,
-    EpochSeconds(_OCCUPANCIES.c.start_at),
-    EpochSeconds(_OCCUPANCIES.c.end_at),
-    _OCCUPANCIES.c.hold_id,
-    _OCCUPANCIES.c.expires_at <= sa.bindparam("now"),
-).where(_OCCUPANCIES.c.clinic_id == sa.bindparam("clinic_id"))
-_HELD_FOR = _STORED.where(_OCCUPANCIES.c.hold_id == sa.bindparam("hold_id"))
-_BLOCKED = sa.select(
-    _BLOCKS.c.resource_id,
-    sa.literal(EVERY_LANE),
-    EpochSeconds(_BLOCKS.c.start_at),
-    EpochSeconds(_BLOCKS.c.end_at),
-    sa.null(),
-    sa.false(),
-).where(
-    _BLOCKS.c.clinic_id == sa.bindparam("clinic_id"),
-    _BLOCKS.c.end_at > sa.bindparam("first"),
-    _BLOCKS.c.start_at < sa.bindparam("last"),
-)
-_HOLDING = sa.union_all(_HELD_FOR, _BLOCKED)
-
-
 @cache
-def _reading(spans: int, *, own: bool, moving: bool) -> sa.CompoundSelect[Any]:
+def _reading(looks: int, *, own: bool, moving: bool) -> sa.CompoundSelect[Any]:
     """Return the query of `load_taken`, which costs more to build than to run."""
     stored = _OCCUPANCIES.c
-    taken = _STORED.where(
+    begun = sa.select(
+        stored.resource_id,
+        stored.lane,
+        EpochSeconds(stored.start_at),
+        EpochSeconds(stored.end_at),
+        stored.hold_id,
+        stored.expires_at <= sa.bindparam("now"),
+    ).where(stored.clinic_id == sa.bindparam("clinic_id"))
+    taken = begun.where(
         sa.or_(
             *(
                 sa.and_(
-                    stored.start_at >= sa.bindparam(f"start_{number}"),
+                    stored.start_at >= sa.bindparam(f"since_{number}"),
                     stored.start_at < sa.bindparam(f"end_{number}"),
+                    stored.end_at > sa.bindparam(f"start_{number}"),
                 )
-                for number in range(spans)
+                for number in range(looks)
             )
         )
     )
     if moving:
         others = stored.appointment_id.not_in(sa.bindparam("without", expanding=True))
         taken = taken.where(sa.or_(stored.appointment_id.is_(None), others))
-    held = [_HELD_FOR] if own else []
-    return sa.union_all(taken, *held, _BLOCKED)
+    held = [begun.where(stored.hold_id == sa.bindparam("hold_id"))] if own else []
+    return sa.union_all(taken, *held, _blocks(looks))
+
+
+def _blocks(looks: int) -> sa.Select[Any]:
+    by_hand = _BLOCKS.c
+    return sa.select(
+        by_hand.resource_id,
+        sa.literal(EVERY_LANE),
+        EpochSeconds(by_hand.start_at),
+        EpochSeconds(by_hand.end_at),
+        sa.null(),
+        sa.false(),
+    ).where(
+        by_hand.clinic_id == sa.bindparam("clinic_id"),
+        by_hand.end_at > sa.bindparam("start_0"),
+        by_hand.start_at < sa.bindparam(f"end_{looks - 1}"),
+    )
 
 
 def hold(office: Office, case: Case, wanted: Collection[Stretch], taken: Taken, until: dt.datetime) -> None:
@@ -417,7 +407,7 @@ def _insert(office: Office, fresh: Mapping[Stretch, Mapping[str, Any]]) -> None:
     ]
     try:
         _many(office, _CLAIM, claims)
-        _many(office, _STORE, stretches)
+        _many(office, _OCCUPY, stretches)
     except IntegrityError as error:
         raise Outrun("Somebody else took one of these times.") from error
 
@@ -431,6 +421,10 @@ def _key(office: Office, table: sa.Table, stretch: Stretch) -> dict[str, Any]:
     if table is _CLAIMS:
         return {**key, "first_tick": stretch.ticks.start, "end_tick": stretch.ticks.stop}
     return {**key, "begins_at": instant(stretch.start)}
+
+
+def _set(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"set_{name}": value for name, value in values.items()}
 
 
 def _many(office: Office, statement: sa.Executable, rows: Sequence[dict[str, Any]]) -> int:

@@ -401,7 +401,7 @@ def contradicted(office: Office, case: Case) -> bool:
 def addresses_of(office: Office, case: Case) -> tuple[str, ...]:
     """Return the blind indexes under which other cases of the same person may be stored.
 
-    None once a clinician has cleared the conflict: what is cleared stays cleared.
+    There are none once a clinician has cleared the conflict: what is cleared stays cleared.
     """
     identity = identity_of(case)
     if identity is None or screens.CONFLICT in lifted_of(case):

@@ -10,8 +10,9 @@ Rules of writing, in words:
   a request has begun reads from a snapshot, it is ended first and another begun.
 - On SQLite, which locks no rows, the same step takes the database's one write lock, so that what
   is read afterwards stays true until the commit.
-- Locks are taken in one order: case, then claims in key order, then rows of the outbox, then the head
-  of the audit chain. Nobody waits for an earlier lock while holding a later one.
+- Locks are taken in one order: case, or all cases of a person, then claims in key order, then rows of the
+  outbox, then the head of the audit chain. Nobody waits for an earlier lock while holding a later one.
+  Whose cases are a person's is read before and compared once they are locked.
 - Nobody waits for longer than `INTAKE_LOCK_TIMEOUT`.
 - The audit entry is written last, in the transaction of the act it records.
 """

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from intake_plugin.clinical.conditions import Known, atoms, names
 from intake_plugin.clinical.course import CoursePlan, plan_course
-from intake_plugin.clinical.numbing import NumbingChoice, choose_by
+from intake_plugin.clinical.numbing import NumbingChoice, choose
 from intake_plugin.clinical.protocol import AnyOf, Outcome, Protocol, Question, Within, once_per_protocol
 from intake_plugin.clinical.screening import (
     FAILURE,
@@ -234,20 +234,16 @@ def numbing_signed(office: Office, case: Case, product_id: str | None) -> Numbin
 
 
 def _choose(office: Office, case: Case, stock: Sequence[str]) -> NumbingChoice:
-    return choose_by(known_today(office, case), stock=stock)
-
-
-def known_today(office: Office, case: Case) -> Known:
-    """Return what the answers tell today; of a booked case, as if what it was never asked did not apply."""
     protocol, today, answered = office.protocol_of(case), office.today, answered_on(office, case)
     return once_opened(
         case,
-        ("known", protocol, today, answered, case.state),
-        lambda: Known(
+        ("numbing", protocol, today, answered, case.state, *stock),
+        lambda: choose(
             _without(protocol, unasked_of(office, case, today)),
             answers_of(case),
             today=today,
             answered_on=answered,
+            stock=stock,
         ),
     )
 

@@ -12,17 +12,16 @@ from collections import defaultdict
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import starmap
 from zoneinfo import ZoneInfo
 
-from intake_plugin.clinical.course import CoursePlan, area_of
+from intake_plugin.clinical.course import CoursePlan, area_of, plan_course
 from intake_plugin.clinical.numbing import NumbingChoice, NumbingPlan, home_contact
 from intake_plugin.clinical.numbing import plan as plan_numbing
 from intake_plugin.journeys import busy
-from intake_plugin.journeys.holding import EVERY_LANE, Stretch, Taken, load_held, load_taken
+from intake_plugin.journeys.holding import EVERY_LANE, Look, Stretch, Taken, load_taken
 from intake_plugin.journeys.intake import answers_of
 from intake_plugin.journeys.office import Office
-from intake_plugin.journeys.suitability import Unsuitable, course_of, numbing_of, numbing_signed
+from intake_plugin.journeys.suitability import Unsuitable, numbing_of, numbing_signed
 from intake_plugin.records.tables import TICK, Case
 from intake_plugin.scheduling.clocks import Interval, instant
 from intake_plugin.scheduling.hours import Dates, merge, open_intervals
@@ -81,7 +80,9 @@ def _session(office: Office, case: Case, choice: NumbingChoice) -> Session:
         treatment=area_of(protocol, answers).treatment,
         after=timeline.aftercare,
     )
-    return Session(choice=choice, home=home, contact=contact, span=span, course=course_of(office, case))
+    return Session(
+        choice=choice, home=home, contact=contact, span=span, course=plan_course(protocol, answers)
+    )
 
 
 def _contact(choice: NumbingChoice, usual: dt.timedelta | None) -> dt.timedelta | None:
@@ -105,39 +106,28 @@ def taken_of(
     `without` names the appointments that are about to move: what they take counts as free. What a
     calendar from outside calls busy takes every lane.
     """
-    spans = [
-        (midnight_of(office, first - _DAY), midnight_of(office, last + _MARGIN)) for first, last in reach
-    ]
-    taken = load_taken(office, case, spans, without=without)
-    return _with_outside(office, taken, spans[0][0], spans[-1][1])
+    starts = (midnight_of(office, each.first - _DAY) for each in reach)
+    ends = (midnight_of(office, each.last + _MARGIN) for each in reach)
+    looks = [Look(start, start, end) for start, end in zip(starts, ends, strict=True)]
+    return _taken(office, case, looks, without=without)
 
 
-def held_of(office: Office, case: Case, span: Span, arrivals: Collection[dt.datetime]) -> Taken:
-    """Load what is held for a case at these arrivals; every other seat counts as taken, whoever has it.
-
-    Whose seats these are is settled, so nothing else of those days has to be read but what blocks them.
-    """
-    visits = [
-        (each + span.arrive - max(span.arrive, span.room), each + span.arrive + span.treatment + span.after)
-        for each in sorted(arrivals)
-    ]
-    first, last = visits[0][0] - _DAY, visits[-1][1] + _DAY
-    taken = load_held(office, case, first, last)
-    others: dict[str, list[tuple[int, Interval]]] = defaultdict(list, taken.busy)
-    for visit in starmap(Interval.between, visits):
-        held = {(each.resource_id, each.lane) for each in taken.mine if _touches(each, visit)}
-        for resource in office.clinic.resources:
-            lanes = (lane for lane in range(resource.lanes) if (resource.id, lane) not in held)
-            others[resource.id] += ((lane, visit) for lane in lanes)
-    return _with_outside(office, replace(taken, busy=others), first, last)
+def taken_around(office: Office, case: Case, span: Span, arrivals: Collection[dt.datetime]) -> Taken:
+    """Load what touches the visits at these arrivals, and nothing else, as this case sees it."""
+    buffers = [_buffers(office, each, case.protocol_id) for each in office.clinic.resources]
+    before = max((before for before, _ in buffers), default=dt.timedelta()) + TICK
+    after = max((after for _, after in buffers), default=dt.timedelta()) + TICK
+    begins = span.arrive - max(span.arrive, span.room) - before
+    ends = span.arrive + span.treatment + span.after + after
+    looks = [Look(each + begins - _DAY, each + begins, each + ends) for each in sorted(arrivals)]
+    return _taken(office, case, looks)
 
 
-def _touches(held: Stretch, visit: Interval) -> bool:
-    return held.start < visit.end and visit.start < held.end
-
-
-def _with_outside(office: Office, taken: Taken, start: dt.datetime, end: dt.datetime) -> Taken:
-    outside = busy.blocked(office, start, end)
+def _taken(
+    office: Office, case: Case | None, looks: Sequence[Look], *, without: Collection[str] = ()
+) -> Taken:
+    taken = load_taken(office, case, looks, without=without)
+    outside = busy.blocked(office, looks[0].start, looks[-1].end)
     if not outside:
         return taken
     together = {

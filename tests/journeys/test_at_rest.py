@@ -36,7 +36,7 @@ def raw(desk: Desk) -> dict[str, bytes]:
 
 
 def secrets(desk: Desk, case: Case) -> Iterator[str]:
-    yield from ("Pat Example", "1990-05-17", "7946", "fine_lines", "neck", "LMX4")
+    yield from ("Pat Example", "1990-05-17", "7946 0123", "fine_lines", "neck", "LMX4")
     identity = identity_of(case)
     assert identity is not None
     yield identity.email

@@ -1,4 +1,4 @@
-"""Confirming what is held: from those seats alone, or from all that is free where they are lost."""
+"""Confirming what is held: those seats where they still can be had, else what is free beside them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from sqlalchemy.orm import Session
 from intake_plugin.clinical import screening as screens
 from intake_plugin.errors import OutOfTurn, TimeTaken
 from intake_plugin.journeys import blocking, booking, changing, holding
-from intake_plugin.journeys.times import held_of, session_of
-from intake_plugin.records.tables import Appointment, Case, CaseState, Claim, Occupancy, Series
+from intake_plugin.journeys.times import session_of, taken_around
+from intake_plugin.records.base import Base
+from intake_plugin.records.tables import TICK, Appointment, Case, CaseState, Claim, Occupancy, Series
+from intake_plugin.scheduling.clocks import SECOND
+from intake_plugin.settings import Clinic
 from intake_plugin.state import KEY, Staff, State
 from intake_plugin.testing import approve, clinic
 from tests.journeys.conftest import CLINIC, NOW, SETTINGS, Desk, proposed
@@ -42,7 +45,7 @@ def practitioners(desk: Desk, case: Case) -> set[str | None]:
     return {each.practitioner_id for each in booking.appointments_of(desk.office, case)}
 
 
-def test_what_is_held_is_booked_although_who_was_asked_for_is_free_again(
+def test_who_was_asked_for_is_booked_where_they_are_free_again(
     make_desk: Callable[..., Desk], clinician: Staff
 ) -> None:
     desk, other = make_desk(clinic=TWO), make_desk(clinic=TWO).at(NOW + HOLD + MINUTE)
@@ -58,8 +61,9 @@ def test_what_is_held_is_booked_although_who_was_asked_for_is_free_again(
     for each in booking.appointments_of(other.office, rivals):
         changing.cancel(other.office, rivals, each.ordinal, staff=clinician)
     late.session.rollback()
+    assert {slot.practitioner_id for slot in booking.proposal(late.office, case).slots.values()} == {"ana"}
     booking.confirm(late.office, case, chosen)
-    assert practitioners(late, case) == {"ben"}
+    assert practitioners(late, case) == {"ana"}
 
 
 def test_where_a_held_seat_is_lost_another_that_is_free_is_booked(make_desk: Callable[..., Desk]) -> None:
@@ -92,29 +96,104 @@ def test_a_block_put_on_a_held_time_stops_its_booking(desk: Desk, clinician: Sta
     assert not desk.session.scalars(sa.select(Series)).all()
 
 
-def test_a_case_sees_nothing_as_free_but_what_it_holds(make_desk: Callable[..., Desk]) -> None:
+def test_what_was_put_over_a_held_time_by_hand_stops_its_booking(
+    make_desk: Callable[..., Desk], clinician: Staff
+) -> None:
+    desk, staff = make_desk(), make_desk()
+    over = staff.booked()
+    case, chosen = desk.planned(8)
+    changing.move(staff.office, over, 1, {1: chosen[1]}, staff=clinician, reason="urgent")
+    desk.session.rollback()
+    with pytest.raises(TimeTaken):
+        booking.confirm(desk.office, case, chosen)
+
+
+def lanes(count: int) -> Clinic:
+    resources = [
+        {"id": kind, "kind": kind, "name": kind, "lanes": count} for kind in ("practitioner", "room")
+    ]
+    return approve(clinic(resources=resources))
+
+
+def test_a_lane_that_the_clinic_gave_up_meanwhile_takes_the_held_time(make_desk: Callable[..., Desk]) -> None:
+    desk, other = make_desk(clinic=lanes(2)), make_desk(clinic=lanes(2))
+    case, chosen = desk.planned()
+    rival = other.signed()
+    booking.choose_first(other.office, rival, chosen[1])
+    booking.confirm(other.office, rival, proposed(other.office, rival))
+    desk.session.rollback()
+    fewer = make_desk(clinic=lanes(1), session=desk.session)
+    with pytest.raises(TimeTaken):
+        booking.confirm(fewer.office, case, chosen)
+
+
+def test_a_buffer_that_grew_meanwhile_takes_another_room(make_desk: Callable[..., Desk]) -> None:
     desk = make_desk(clinic=ROOMS)
     case, chosen = desk.planned()
-    taken = held_of(desk.office, case, session_of(desk.office, case).span, chosen.values())
-    free = {
-        (resource.id, ordinal)
-        for resource in ROOMS.resources
-        for ordinal, arrive in chosen.items()
-        if not any(time.starts <= arrive < time.ends for _, time in taken.busy.get(resource.id, ()))
-    }
-    held = {each.resource_id for each in taken.mine}
-    assert len(held) == 2
-    assert {resource for resource, _ in free} == held
-    assert len(free) == 2 * len(chosen)
+    held = desk.session.scalars(
+        sa.select(Occupancy).where(Occupancy.resource_id.like("room-%")).order_by(Occupancy.start_at)
+    ).first()
+    assert held is not None
+    room, ends = held.resource_id, held.end_at
+    following = Occupancy(
+        clinic_id=CLINIC.id,
+        resource_id=room,
+        lane=0,
+        start_at=ends,
+        end_at=ends + HOLD,
+        appointment_id="another",
+    )
+    desk.session.add(following)
+    desk.session.commit()
+    longer = tuple(
+        replace(each, after=5 * MINUTE) if each.kind == "room" else each for each in ROOMS.resources
+    )
+    grown = make_desk(clinic=replace(ROOMS, resources=longer), session=desk.session)
+    booking.confirm(grown.office, case, chosen)
+    rooms = {each.ordinal: each.room_id for each in booking.appointments_of(grown.office, case)}
+    assert rooms[1] != room
+    assert room in rooms.values()
 
 
-def test_confirming_a_held_series_reads_no_range_and_no_signature(app: Flask, desk: Desk) -> None:
+def test_confirming_a_held_series_reads_its_visits_once_and_no_signature(app: Flask, desk: Desk) -> None:
     case, chosen = desk.planned()
     with counting(app) as statements:
         booking.confirm(desk.office, case, chosen)
     reads = [each for each in statements if each.startswith("SELECT")]
     assert not [each for each in reads if "intake_signature" in each]
-    assert [each.count("start_at >=") for each in reads if "FROM intake_occupancy" in each] == [0]
+    assert [each.count("end_at >") for each in reads if "FROM intake_occupancy" in each] == [len(chosen) + 1]
+
+
+def test_around_a_visit_everything_that_touches_it_is_read(make_desk: Callable[..., Desk]) -> None:
+    """What ends as the visit's buffer begins, or begins as it ends, is no part of it; a second more is."""
+    desk = make_desk(clinic=ROOMS)
+    case = desk.signed()
+    span = session_of(desk.office, case).span
+    arrive = NOW + dt.timedelta(days=10)
+    begins = arrive + span.arrive - max(span.arrive, span.room) - TICK
+    ends = arrive + span.arrive + span.treatment + span.after + TICK
+    around = {
+        "far before": (begins - HOLD, begins),
+        "before": (begins - HOLD, begins + SECOND),
+        "after": (ends - SECOND, ends + HOLD),
+        "far after": (ends, ends + HOLD),
+        "over": (begins - HOLD, ends + HOLD),
+    }
+    rows = [
+        {
+            "clinic_id": CLINIC.id,
+            "resource_id": name,
+            "lane": 0,
+            "start_at": start,
+            "end_at": end,
+            "appointment_id": name,
+        }
+        for name, (start, end) in around.items()
+    ]
+    desk.session.execute(sa.insert(Base.metadata.tables[Occupancy.__tablename__]), rows)
+    desk.session.commit()
+    taken = taken_around(desk.office, case, span, [arrive])
+    assert set(taken.busy) == {"before", "after", "over"}
 
 
 def test_a_booking_that_was_open_before_texts_were_remembered_reads_what_was_signed(

@@ -29,7 +29,7 @@ def test_a_hold_that_ran_out_and_was_taken_is_not_booked(make_desk: Callable[...
     desk = make_desk()
     case, chosen = desk.planned(-1)
     late, rival = desk.at(NOW + HOLD), make_desk().at(NOW + HOLD)
-    looked = holding.load_taken(late.office, case, [(NOW, NOW + dt.timedelta(days=365))])
+    looked = holding.load_taken(late.office, case, [holding.Look(NOW, NOW, NOW + dt.timedelta(days=365))])
     desk.session.commit()
     rivals = rival.signed()
     booking.choose_first(rival.office, rivals, chosen[1])
