@@ -35,11 +35,11 @@ from intake_plugin.journeys.office import Office, decided, note, writing, writin
 from intake_plugin.journeys.times import (
     Session,
     gap_of,
+    held_of,
     midnight_of,
     serves,
     session_of,
     sweep_of,
-    taken_around,
     taken_of,
 )
 from intake_plugin.records.base import store
@@ -354,7 +354,7 @@ def _choice(case: Case) -> Choice:
 def _planned(
     office: Office, case: Case, choice: Choice, *, alternatives: int = 3, held: bool = False
 ) -> SeriesPlan:
-    """Work out the series; `held` says that the times chosen are held as they were shown."""
+    """Work out the series; if `held`, of nothing but the seats that are held at the times chosen."""
     session = session_of(office, case)
     course, chosen, asked = session.course, choice.arrivals, choice.practitioner_id
     start, end = _reach(office, case, course)
@@ -367,12 +367,7 @@ def _planned(
     reach = [Dates(date, date) for date in sorted(set(dates.values()))]
     if alternatives or len(chosen) < course.sessions:
         reach = [Dates(reach[0].first, max(reach[-1].last, _latest(course, dates)))]
-        taken = taken_of(office, case, reach)
-    elif held:
-        # Whose seats they are is settled, so what else is taken on those days decides nothing.
-        taken = taken_around(office, case, session.span, chosen.values())
-    else:
-        taken = taken_of(office, case, reach)
+    taken = held_of(office, case, session.span, chosen.values()) if held else taken_of(office, case, reach)
     since = choice.since if _kept_in_time(office, session, choice, taken) else office.now
     sweep = sweep_of(office, case, session, reach, taken=taken, since=since)
     first = validate(sweep, chosen[1], practitioner_id=asked) or validate(sweep, chosen[1])
@@ -402,6 +397,17 @@ def _planned(
             for each in proposals
         ),
     )
+
+
+def _planned_as_held(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> SeriesPlan:
+    """Work out a series from what it holds; where other or longer time is needed, from all that is free."""
+    choice = _choice(case)
+    asked = replace(choice, arrivals=chosen)
+    if choice.holds(chosen, office.now):
+        plan = _planned(office, case, asked, alternatives=0, held=True)
+        if plan.complete and plan.taken.mine.issuperset(holding.apart(plan.slots)):
+            return plan
+    return _planned(office, case, asked, alternatives=0)
 
 
 def _kept_in_time(office: Office, session: Session, choice: Choice, taken: Taken) -> bool:
@@ -477,9 +483,7 @@ def confirm(office: Office, case: Case, chosen: Mapping[int, dt.datetime]) -> Se
                 locked.state = CaseState.CONSENT
                 note(office, locked, "consent outdated", {})
                 return "consent"
-            choice = _choice(locked)
-            held = choice.holds(chosen, office.now)
-            plan = _planned(office, locked, replace(choice, arrivals=chosen), alternatives=0, held=held)
+            plan = _planned_as_held(office, locked, chosen)
             if chosen.keys() != {each.proposal.ordinal for each in plan.sessions} or not plan.complete:
                 raise TimeTaken("Not every time can be kept. Choose other times where it says so.")
             if not _as_shown(plan):

@@ -127,6 +127,8 @@ class Taken:
     """Held once for somebody else, with the hold."""
     mine: frozenset[Stretch] = frozenset()
     """Held for the case itself, or once held, wherever it lies."""
+    among: frozenset[str] | None = None
+    """The resources that are looked at, where the others do not come into question; by id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,11 +211,12 @@ def load_taken(
     looks: Sequence[Look],
     *,
     without: Collection[str] = (),
+    from_lane: int | None = None,
 ) -> Taken:
     """Read, with one query, what is taken as `looks` say, in order, and the blocks between the outermost.
 
     To `case` its own hold is free; it is read whole, wherever it lies. `without` names appointments
-    whose time counts as free.
+    whose time counts as free. Of what others have, `from_lane` leaves out the lanes below it.
     """
     own, moving = case is not None, bool(without)
     values = {
@@ -222,9 +225,12 @@ def load_taken(
         **{f"{name}_{n}": at for n, look in enumerate(looks) for name, at in look._asdict().items()},
         **({"hold_id": case.id} if case is not None else {}),
         **({"without": list(without)} if moving else {}),
+        **({} if from_lane is None else {"from_lane": from_lane}),
     }
     # All at once: thousands of rows cost as much to fetch one by one as to read.
-    rows = office.connection.execute(_reading(len(looks), own=own, moving=moving), values).all()
+    rows = office.connection.execute(
+        _reading(len(looks), own=own, moving=moving, upper=from_lane is not None), values
+    ).all()
     busy: dict[str, list[tuple[int, Interval]]] = defaultdict(list)
     lapsed: dict[Stretch, str] = {}
     mine: set[Stretch] = set()
@@ -241,7 +247,7 @@ def load_taken(
 
 
 @cache
-def _reading(looks: int, *, own: bool, moving: bool) -> sa.CompoundSelect[Any]:
+def _reading(looks: int, *, own: bool, moving: bool, upper: bool) -> sa.CompoundSelect[Any]:
     """Return the query of `load_taken`, which costs more to build than to run."""
     stored = _OCCUPANCIES.c
     begun = sa.select(
@@ -267,6 +273,8 @@ def _reading(looks: int, *, own: bool, moving: bool) -> sa.CompoundSelect[Any]:
     if moving:
         others = stored.appointment_id.not_in(sa.bindparam("without", expanding=True))
         taken = taken.where(sa.or_(stored.appointment_id.is_(None), others))
+    if upper:
+        taken = taken.where(stored.lane >= sa.bindparam("from_lane"))
     held = [begun.where(stored.hold_id == sa.bindparam("hold_id"))] if own else []
     return sa.union_all(taken, *held, _blocks(looks))
 

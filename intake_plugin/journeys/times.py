@@ -112,21 +112,45 @@ def taken_of(
     return _taken(office, case, looks, without=without)
 
 
-def taken_around(office: Office, case: Case, span: Span, arrivals: Collection[dt.datetime]) -> Taken:
-    """Load what touches the visits at these arrivals, and nothing else, as this case sees it."""
+def held_of(office: Office, case: Case, span: Span, arrivals: Collection[dt.datetime]) -> Taken:
+    """Load what is held for a case around these arrivals; every other seat counts as taken, whoever has it.
+
+    Nobody else can have a seat that is held, but for what takes its resource whole: that lies on a lane
+    which the resource does not have.
+    """
     buffers = [_buffers(office, each, case.protocol_id) for each in office.clinic.resources]
     before = max((before for before, _ in buffers), default=dt.timedelta()) + TICK
     after = max((after for _, after in buffers), default=dt.timedelta()) + TICK
     begins = span.arrive - max(span.arrive, span.room) - before
     ends = span.arrive + span.treatment + span.after + after
     looks = [Look(each + begins - _DAY, each + begins, each + ends) for each in sorted(arrivals)]
-    return _taken(office, case, looks)
+    lanes = min((each.lanes for each in office.clinic.resources), default=1)
+    taken = _taken(office, case, looks, from_lane=lanes)
+    among = frozenset(each.resource_id for each in taken.mine)
+    resources = [each for each in office.clinic.resources if each.id in among]
+    others: dict[str, list[tuple[int, Interval]]] = defaultdict(list, taken.busy)
+    for look in looks:
+        visit = Interval.between(look.start, look.end)
+        held = {(each.resource_id, each.lane) for each in taken.mine if _meet(each, visit)}
+        for resource in resources:
+            unheld = (lane for lane in range(resource.lanes) if (resource.id, lane) not in held)
+            others[resource.id] += ((lane, visit) for lane in unheld)
+    return replace(taken, busy=others, among=among)
+
+
+def _meet(held: Stretch, visit: Interval) -> bool:
+    return held.start < visit.end and visit.start < held.end
 
 
 def _taken(
-    office: Office, case: Case | None, looks: Sequence[Look], *, without: Collection[str] = ()
+    office: Office,
+    case: Case | None,
+    looks: Sequence[Look],
+    *,
+    without: Collection[str] = (),
+    from_lane: int | None = None,
 ) -> Taken:
-    taken = load_taken(office, case, looks, without=without)
+    taken = load_taken(office, case, looks, without=without, from_lane=from_lane)
     outside = busy.blocked(office, looks[0].start, looks[-1].end)
     if not outside:
         return taken
@@ -189,6 +213,7 @@ def sweep_for(
         resources=tuple(
             _calendar(office, protocol_id, resource, taken.busy.get(resource.id, ()), openings)
             for resource in clinic.resources
+            if taken.among is None or resource.id in taken.among
         ),
         needs=tuple(dict.fromkeys(resource.kind for resource in clinic.resources)),
         earliest=(since or office.now) + clinic.booking.notice,

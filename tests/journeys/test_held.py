@@ -1,4 +1,4 @@
-"""Confirming what is held: those seats where they still can be had, else what is free beside them."""
+"""Confirming what is held: those seats where they still do, else what is free beside them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from intake_plugin.clinical import screening as screens
 from intake_plugin.errors import OutOfTurn, TimeTaken
 from intake_plugin.journeys import blocking, booking, changing, holding
-from intake_plugin.journeys.times import session_of, taken_around
+from intake_plugin.journeys.times import held_of, session_of
 from intake_plugin.records.base import Base
 from intake_plugin.records.tables import TICK, Appointment, Case, CaseState, Claim, Occupancy, Series
 from intake_plugin.scheduling.clocks import SECOND
@@ -45,7 +45,7 @@ def practitioners(desk: Desk, case: Case) -> set[str | None]:
     return {each.practitioner_id for each in booking.appointments_of(desk.office, case)}
 
 
-def test_who_was_asked_for_is_booked_where_they_are_free_again(
+def test_what_is_held_is_booked_although_who_was_asked_for_is_free_again(
     make_desk: Callable[..., Desk], clinician: Staff
 ) -> None:
     desk, other = make_desk(clinic=TWO), make_desk(clinic=TWO).at(NOW + HOLD + MINUTE)
@@ -61,9 +61,8 @@ def test_who_was_asked_for_is_booked_where_they_are_free_again(
     for each in booking.appointments_of(other.office, rivals):
         changing.cancel(other.office, rivals, each.ordinal, staff=clinician)
     late.session.rollback()
-    assert {slot.practitioner_id for slot in booking.proposal(late.office, case).slots.values()} == {"ana"}
     booking.confirm(late.office, case, chosen)
-    assert practitioners(late, case) == {"ana"}
+    assert practitioners(late, case) == {"ben"}
 
 
 def test_where_a_held_seat_is_lost_another_that_is_free_is_booked(make_desk: Callable[..., Desk]) -> None:
@@ -164,7 +163,7 @@ def test_confirming_a_held_series_reads_its_visits_once_and_no_signature(app: Fl
     assert [each.count("end_at >") for each in reads if "FROM intake_occupancy" in each] == [len(chosen) + 1]
 
 
-def test_around_a_visit_everything_that_touches_it_is_read(make_desk: Callable[..., Desk]) -> None:
+def test_around_a_held_visit_all_that_takes_a_resource_whole_is_read(make_desk: Callable[..., Desk]) -> None:
     """What ends as the visit's buffer begins, or begins as it ends, is no part of it; a second more is."""
     desk = make_desk(clinic=ROOMS)
     case = desk.signed()
@@ -183,7 +182,7 @@ def test_around_a_visit_everything_that_touches_it_is_read(make_desk: Callable[.
         {
             "clinic_id": CLINIC.id,
             "resource_id": name,
-            "lane": 0,
+            "lane": 1,
             "start_at": start,
             "end_at": end,
             "appointment_id": name,
@@ -192,8 +191,25 @@ def test_around_a_visit_everything_that_touches_it_is_read(make_desk: Callable[.
     ]
     desk.session.execute(sa.insert(Base.metadata.tables[Occupancy.__tablename__]), rows)
     desk.session.commit()
-    taken = taken_around(desk.office, case, span, [arrive])
+    taken = held_of(desk.office, case, span, [arrive])
     assert set(taken.busy) == {"before", "after", "over"}
+
+
+def test_a_case_sees_nothing_as_free_but_what_it_holds(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(clinic=ROOMS)
+    case, chosen = desk.planned()
+    taken = held_of(desk.office, case, session_of(desk.office, case).span, chosen.values())
+    free = {
+        (resource.id, ordinal)
+        for resource in ROOMS.resources
+        for ordinal, arrive in chosen.items()
+        if taken.among is not None and resource.id in taken.among
+        if not any(time.starts <= arrive < time.ends for _, time in taken.busy.get(resource.id, ()))
+    }
+    held = {each.resource_id for each in taken.mine}
+    assert len(held) == 2
+    assert {resource for resource, _ in free} == held
+    assert len(free) == 2 * len(chosen)
 
 
 def test_a_booking_that_was_open_before_texts_were_remembered_reads_what_was_signed(
