@@ -537,7 +537,10 @@ def _book(office: Office, case: Case, plan: SeriesPlan) -> Series:
             raise OutOfTurn("series")
         ordinal = planned.proposal.ordinal
         appointments[ordinal] = _appointment(office, series, planned, slot, len(plan.sessions))
-    wanted = {stretch: appointments[ordinal].id for stretch, ordinal in holding.apart(plan.slots).items()}
+    apart = holding.apart(plan.slots)
+    if set(apart.values()) != appointments.keys():
+        raise TimeTaken("Two of these times lie too close together. Choose another one for one of them.")
+    wanted = {stretch: appointments[ordinal].id for stretch, ordinal in apart.items()}
     # The claims first: whoever is too late has written nothing else yet.
     holding.book(office, case, wanted, plan.taken)
     store(office.session, [series])

@@ -163,7 +163,7 @@ def _open_booking(office: Office, case: Case) -> None:
 def still_settled(office: Office, case: Case) -> bool:
     """Whether the texts that opened the booking are those of today; what was signed is read where not.
 
-    Nothing that was settled for a text and for these answers can be taken back, so the texts decide.
+    Whatever is signed or declined afterwards renews or forgets what was remembered, so the texts decide.
     """
     return submitted_of(case).get(_SETTLED) == _texts(office, case) or settled(office, case)
 
@@ -246,6 +246,8 @@ def _store(office: Office, case: Case, act: Act, *, declined: bool) -> None:
         office.session.flush()
         if settled(office, locked):
             _open_booking(office, locked)
+        elif _SETTLED in submitted_of(locked):
+            locked.screening = {name: each for name, each in submitted_of(locked).items() if name != _SETTLED}
         action = "decline" if declined else "sign"
         note(office, locked, action, {"document": act.document_id, "sha256": act.shown, "button": act.button})
 

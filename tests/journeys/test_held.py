@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Barrier
@@ -15,11 +15,13 @@ from sqlalchemy.orm import Session
 
 from intake_plugin.clinical import screening as screens
 from intake_plugin.errors import OutOfTurn, TimeTaken
-from intake_plugin.journeys import blocking, booking, changing, holding
+from intake_plugin.journeys import blocking, booking, changing, consent, holding
+from intake_plugin.journeys.intake import submitted_of
 from intake_plugin.journeys.times import held_of, session_of
 from intake_plugin.records.base import Base
 from intake_plugin.records.tables import TICK, Appointment, Case, CaseState, Claim, Occupancy, Series
 from intake_plugin.scheduling.clocks import SECOND
+from intake_plugin.scheduling.slots import Slot
 from intake_plugin.settings import Clinic
 from intake_plugin.state import KEY, Staff, State
 from intake_plugin.testing import approve, clinic
@@ -236,6 +238,36 @@ def test_signing_again_keeps_the_texts_and_another_text_is_signed_anew(
     renamed.sign_all(case)
     booking.confirm(renamed.office, case, chosen)
     assert case.state == CaseState.BOOKED
+
+
+def test_an_act_that_leaves_a_document_open_forgets_for_which_texts_the_booking_was_opened(
+    make_desk: Callable[..., Desk],
+) -> None:
+    desk = make_desk()
+    case, _ = desk.planned()
+    assert "settled" in submitted_of(case)
+    renamed = make_desk(clinic=replace(CLINIC, name="Another clinic"), session=desk.session)
+    first = next(each for each in consent.documents(renamed.office, case) if not each.settled)
+    act = consent.Act(
+        document_id=first.rendered.id, shown=first.rendered.sha256, button="Sign", name="Pat Example"
+    )
+    consent.sign(renamed.office, case, act)
+    assert "settled" not in submitted_of(case)
+    assert "screening" in submitted_of(case)
+
+
+def test_no_session_is_booked_without_its_claims(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two sessions within one tick of each other on one lane: the second would claim nothing."""
+    case, chosen = desk.planned()
+    whole = holding.apart
+
+    def without_the_last(slots: Mapping[int, Slot]) -> dict[holding.Stretch, int]:
+        return {stretch: ordinal for stretch, ordinal in whole(slots).items() if ordinal != len(slots)}
+
+    monkeypatch.setattr(holding, "apart", without_the_last)
+    with pytest.raises(TimeTaken, match="too close"):
+        booking.confirm(desk.office, case, chosen)
+    assert not desk.session.scalars(sa.select(Series)).all()
 
 
 def test_extending_what_is_held_moves_only_its_end(desk: Desk) -> None:
