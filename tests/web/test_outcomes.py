@@ -116,7 +116,7 @@ def test_a_failure_while_screening_is_a_review(site: Site, monkeypatch: pytest.M
     def broken(*_args: object, **_more: object) -> None:
         raise RuntimeError("out of order")
 
-    monkeypatch.setattr("intake_plugin.clinical.screening.choose", broken)
+    monkeypatch.setattr("intake_plugin.clinical.screening.choose_by", broken)
     _, page = site.to("outcome")
     assert page.heading == REVIEW
 
