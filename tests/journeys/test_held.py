@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from intake_plugin.clinical import screening as screens
-from intake_plugin.errors import OutOfTurn, TimeTaken
+from intake_plugin.errors import OutOfTurn, Stale, TimeTaken
 from intake_plugin.journeys import blocking, booking, changing, consent, holding
 from intake_plugin.journeys.intake import submitted_of
 from intake_plugin.journeys.times import held_of, session_of
@@ -28,6 +28,7 @@ from intake_plugin.testing import approve, clinic
 from tests.journeys.conftest import CLINIC, NOW, SETTINGS, Desk, proposed
 from tests.journeys.test_holding import TWO
 from tests.journeys.test_queries import counting
+from tests.journeys.test_rivals import lost_to_a_rival
 from tests.journeys.test_safety import rule_ids
 
 HOLD = CLINIC.booking.hold
@@ -50,15 +51,7 @@ def practitioners(desk: Desk, case: Case) -> set[str | None]:
 def test_what_is_held_is_booked_although_who_was_asked_for_is_free_again(
     make_desk: Callable[..., Desk], clinician: Staff
 ) -> None:
-    desk, other = make_desk(clinic=TWO), make_desk(clinic=TWO).at(NOW + HOLD + MINUTE)
-    case = desk.signed()
-    slots = booking.times(desk.office, case, practitioner_id="ana").slots
-    booking.choose_first(desk.office, case, slots[-1].arrive, practitioner_id="ana")
-    chosen = proposed(desk.office, case)
-    rivals = other.signed()
-    booking.choose_first(other.office, rivals, chosen[1], practitioner_id="ana")
-    booking.confirm(other.office, rivals, proposed(other.office, rivals))
-    late = desk.at(NOW + HOLD + 2 * MINUTE)
+    late, case, chosen, other, rivals = lost_to_a_rival(make_desk)
     booking.change(late.office, case, chosen)
     for each in booking.appointments_of(other.office, rivals):
         changing.cancel(other.office, rivals, each.ordinal, staff=clinician)
@@ -287,6 +280,25 @@ def test_a_booking_leaves_nothing_of_the_hold_on_its_claims(desk: Desk) -> None:
     for table in (Claim, Occupancy):
         rows = desk.session.execute(sa.select(table.hold_id, table.expires_at, table.appointment_id))
         assert set(rows) == {(None, None, each) for each in sessions}
+
+
+def test_an_address_that_changed_meanwhile_is_told_and_nothing_is_booked(
+    make_desk: Callable[..., Desk],
+) -> None:
+    """Whose other cases are to be locked is read before the lock, so it has to be the same under it."""
+    desk, window = make_desk(), make_desk()
+    case, chosen = desk.planned()
+    assert case.identity is not None
+    desk.session.commit()
+    assert case.email_index
+    same = window.session.get_one(Case, (CLINIC.id, case.id))
+    same.identity = {**(same.identity or {}), "email": "new@example.com"}
+    same.email_index = window.office.keyring.email_index("new@example.com")
+    window.session.commit()
+    with pytest.raises(Stale):
+        booking.confirm(desk.office, case, chosen)
+    assert not window.session.scalars(sa.select(Series)).all()
+    booking.confirm(desk.office, case, chosen)
 
 
 def test_two_cases_of_one_person_confirmed_at_once_wait_for_each_other(

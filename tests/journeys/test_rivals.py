@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 import sqlalchemy as sa
@@ -43,16 +44,30 @@ def test_a_hold_that_ran_out_and_was_taken_is_not_booked(make_desk: Callable[...
     assert desk.session.scalars(sa.select(Series.case_id)).all() == [rivals.id]
 
 
-def test_who_asked_for_somebody_is_not_booked_with_another_unseen(make_desk: Callable[..., Desk]) -> None:
-    desk, other = make_desk(clinic=TWO), make_desk(clinic=TWO).at(NOW + HOLD + MINUTE)
+class Lost(NamedTuple):
+    """A patient, some time after the hold, whose times with the practitioner asked for a rival has booked."""
+
+    late: Desk
+    case: Case
+    chosen: dict[int, dt.datetime]
+    rival: Desk
+    rivals: Case
+
+
+def lost_to_a_rival(make_desk: Callable[..., Desk]) -> Lost:
+    desk, rival = make_desk(clinic=TWO), make_desk(clinic=TWO).at(NOW + HOLD + MINUTE)
     case = desk.signed()
     slots = booking.times(desk.office, case, practitioner_id="ana").slots
     booking.choose_first(desk.office, case, slots[-1].arrive, practitioner_id="ana")
     chosen = proposed(desk.office, case)
-    rivals = other.signed()
-    booking.choose_first(other.office, rivals, chosen[1], practitioner_id="ana")
-    booking.confirm(other.office, rivals, proposed(other.office, rivals))
-    late = desk.at(NOW + HOLD + 2 * MINUTE)
+    rivals = rival.signed()
+    booking.choose_first(rival.office, rivals, chosen[1], practitioner_id="ana")
+    booking.confirm(rival.office, rivals, proposed(rival.office, rivals))
+    return Lost(desk.at(NOW + HOLD + 2 * MINUTE), case, chosen, rival, rivals)
+
+
+def test_who_asked_for_somebody_is_not_booked_with_another_unseen(make_desk: Callable[..., Desk]) -> None:
+    late, case, chosen, _, _ = lost_to_a_rival(make_desk)
     with pytest.raises(TimeTaken):
         booking.confirm(late.office, case, chosen)
     # The page after it shows who it would be, and then it is the patient's own choice.
